@@ -1,0 +1,67 @@
+// The one error type of Deimos, and the one module that every other may import.
+// A fault is an expected way to fail: it has a kind to branch on and a text for a person. Whatever is thrown
+// that is not a Fault is a bug. Foreign errors are translated once, where they enter (docker/, host/).
+
+/**
+ * usage     the command line is wrong
+ * config    a configuration value cannot be read, or the state root is unusable
+ * protocol  bytes from the slave, from Docker or from our own socket that are not what was agreed
+ * not-found an image, a container or a state that does not exist
+ * conflict  something of that name exists and is not ours
+ * refused   the request was understood and will not be carried out (bad image name, bad option, policy)
+ * locked    somebody else holds the lock
+ * timeout   a bound ran out
+ * docker    the Docker engine or its CLI failed or cannot be reached
+ * host      the operating system refused (files, processes, sockets)
+ */
+export type FaultKind =
+  | 'usage'
+  | 'config'
+  | 'protocol'
+  | 'not-found'
+  | 'conflict'
+  | 'refused'
+  | 'locked'
+  | 'timeout'
+  | 'docker'
+  | 'host';
+
+export class Fault extends Error {
+  readonly kind: FaultKind;
+
+  /** `detail` is shown to people: one sentence without a final stop, naming the thing that failed. */
+  constructor(kind: FaultKind, detail: string, cause?: unknown) {
+    super(detail, cause === undefined ? undefined : { cause });
+    this.name = 'Fault';
+    this.kind = kind;
+  }
+}
+
+/** Whether `error` is a Fault of one of the kinds named; of any kind if none is named. */
+export function isFault(error: unknown, ...kinds: FaultKind[]): error is Fault {
+  return error instanceof Fault && (kinds.length === 0 || kinds.includes(error.kind));
+}
+
+/** The system's code of a Node error (`ENOENT`, `EPIPE`), or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return undefined;
+}
+
+/** The text of whatever was thrown, on one line, control characters escaped: fit for a terminal or a log. */
+export function oneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return escapeControl(text);
+}
+
+/** Control characters (C0, DEL, C1, line separators) written as \n, \t, \x1b …, so that foreign text stays on its line. */
+export function escapeControl(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => {
+    if (c === '\n') return '\\n';
+    if (c === '\r') return '\\r';
+    if (c === '\t') return '\\t';
+    const code = c.charCodeAt(0);
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
+  });
+}
