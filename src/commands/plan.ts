@@ -1,0 +1,38 @@
+// `deimos plan`: what the Launch record on stdin would create, without creating it: as the JSON that Docker would get and
+// as the `docker run` line that a person would type. Values of the environment are masked in both.
+
+import type { Call } from '../cli/call.ts';
+import type { CreateRequest } from '../container/create-request.ts';
+import { dockerRunLine } from '../container/docker-run-line.ts';
+import { withFields } from '../host/log.ts';
+import { readRecord } from '../mesos/record.ts';
+import { DockerHosts } from '../supervisor/docker-host.ts';
+import { prepare } from '../supervisor/preparation.ts';
+import { readRequestRecord } from './launch.ts';
+
+/** A daemon that is away is not waited for: a person is. */
+const AWAY_BOUND_MS = 2_000;
+
+/** Exit status 0. Faults: `refused` with the line that a launch would fail with, `docker`, `protocol`, `config`. */
+export async function plan(call: Call, write: (text: string) => void): Promise<number> {
+  const request = readRequestRecord(call, await readRecord());
+  const host = new DockerHosts().for(request.config.docker, request.slaveEnvironment);
+  const root = call.options.root ?? request.config.state.root;
+  const created = await prepare(
+    { request, root, host, log: withFields(call.log, {}) },
+    {
+      signal: new AbortController().signal,
+      onProgress: (text) => call.log.info(text),
+      awayBoundMs: AWAY_BOUND_MS,
+    },
+  );
+  const { line, notShown } = dockerRunLine(created);
+  write(`${JSON.stringify(masked(created), undefined, 2)}\n${line}\n`);
+  if (notShown.length > 0) write(`# not on the line: ${notShown.join(', ')}\n`);
+  return 0;
+}
+
+function masked(request: CreateRequest): CreateRequest {
+  const Env = request.body.Env?.map((entry) => entry.replace(/=.*/s, '=***'));
+  return { ...request, body: { ...request.body, ...(Env === undefined ? {} : { Env }) } };
+}

@@ -1,0 +1,75 @@
+// `deimos usage`: what a container uses right now, from its cgroups' files. Old slaves call this every second for each
+// container: it reads a handful of small files, asks nobody and starts nothing.
+
+import type { Call } from '../cli/call.ts';
+import { Fault, isFault } from '../fault.ts';
+import { type CgroupUsage, readUsage } from '../host/cgroups.ts';
+import { readJsonFact } from '../host/facts.ts';
+import { bootId, identify } from '../host/processes.ts';
+import { readRecord, writeRecord } from '../mesos/record.ts';
+import { decodeContainerId, encodeResourceStatistics } from '../mesos/task-view.ts';
+import { findState } from '../state/find.ts';
+import type { ContainerPaths } from '../state/layout.ts';
+import { parseInit } from '../state/records.ts';
+import { admission, hasFact, readRequest } from '../state/store.ts';
+
+/** Exit status 0 with ResourceStatistics on stdout. Faults: `not-found` (unknown, or ended), `protocol`. */
+export async function usage(call: Call): Promise<number> {
+  const id = decodeContainerId('usage', await readRecord());
+  const state = findState(call.configuredRoot(), id);
+  if (state === undefined || admission(state.paths) !== 'accepted') {
+    throw new Fault('not-found', `container ${id} is not known here`);
+  }
+  const used = usageOf(state.paths);
+  writeRecord(
+    1,
+    encodeResourceStatistics({
+      timestamp: Date.now() / 1000,
+      cpus_user_time_secs: used.cpusUserTimeSecs,
+      cpus_system_time_secs: used.cpusSystemTimeSecs,
+      cpus_limit: used.cpusLimit,
+      cpus_nr_periods: used.cpusNrPeriods,
+      cpus_nr_throttled: used.cpusNrThrottled,
+      cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
+      mem_rss_bytes: used.memRssBytes,
+      mem_limit_bytes: used.memLimitBytes,
+      mem_file_bytes: used.memFileBytes,
+      mem_anon_bytes: used.memRssBytes,
+      mem_mapped_file_bytes: used.memMappedFileBytes,
+      mem_total_bytes: used.memTotalBytes,
+      mem_soft_limit_bytes: used.memSoftLimitBytes,
+      mem_cache_bytes: used.memFileBytes,
+      mem_swap_bytes: used.memSwapBytes,
+      mem_unevictable_bytes: used.memUnevictableBytes,
+    }),
+  );
+  return 0;
+}
+
+/** Before the container runs: what it is going to have. Throws Fault `not-found` once it has ended. */
+function usageOf(paths: ContainerPaths): CgroupUsage {
+  const init = parseInit(readJsonFact(paths.init));
+  if (init === undefined) {
+    if (hasFact(paths.outcome)) throw new Fault('not-found', 'the container never ran');
+    return limitsOf(paths);
+  }
+  const stillIt = (): boolean => identify(init.pid)?.startTime === init.startTime;
+  if (stillIt() && init.bootId === bootId()) {
+    try {
+      const used = readUsage(init.pid);
+      // Looked at again afterwards: a pid that was reused meanwhile would have given another's numbers.
+      if (stillIt()) return used;
+    } catch (error) {
+      if (!isFault(error, 'not-found')) throw error;
+    }
+  }
+  throw new Fault('not-found', 'the container has ended');
+}
+
+function limitsOf(paths: ContainerPaths): CgroupUsage {
+  const resources = readRequest(paths)?.task.resources;
+  return {
+    ...(resources?.cpus === undefined ? {} : { cpusLimit: resources.cpus }),
+    ...(resources?.memMb === undefined ? {} : { memLimitBytes: Math.round(resources.memMb * 1024 * 1024) }),
+  };
+}

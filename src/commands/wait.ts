@@ -1,0 +1,131 @@
+// `deimos wait`: answers how a container ended. Until it has, nothing of us stays in memory: the process replaces itself
+// by flock(1), asleep in the kernel on a lock that the supervisor holds, and is started again when that comes free.
+
+import { closeSync, readdirSync, readlinkSync } from 'node:fs';
+import type { Call } from '../cli/call.ts';
+import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
+import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { closeInherited } from '../host/descriptors.ts';
+import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import {
+  callerOfSession,
+  formatIdentity,
+  isAlive,
+  type ProcessIdentity,
+  parseIdentity,
+} from '../host/processes.ts';
+import { FIXED_PATH, findProgram } from '../host/programs.ts';
+import { readRecord, writeRecord } from '../mesos/record.ts';
+import { decodeContainerId, encodeTermination } from '../mesos/task-view.ts';
+import { type FoundState, findState } from '../state/find.ts';
+import { containerPaths, rootPaths } from '../state/layout.ts';
+import { parseTermination } from '../state/records.ts';
+import { admission } from '../state/store.ts';
+
+/** A supervisor that is asked to hold the lock answers when it has it: at most as long as its own start takes. */
+const HOLD_TIMEOUT_MS = 30_000;
+
+/** Options of a wait that flock(1) starts again; absent when the slave calls. */
+export interface WokenOptions {
+  readonly root: string;
+  readonly container: string;
+  /** `pid:startTime` of the slave, or empty. */
+  readonly slave: string;
+}
+
+/** Exit status 0 with the Termination on stdout. Faults: `not-found`, `protocol`, `host`. */
+export async function wait(call: Call): Promise<number> {
+  const id = decodeContainerId('wait', await readRecord());
+  const state = findState(call.configuredRoot(), id);
+  if (state === undefined || admission(state.paths) !== 'accepted') {
+    throw new Fault('not-found', `container ${id} is not known here`);
+  }
+  const slave = callerOfSession();
+  writeFactSync(state.paths.waitSeen, JSON.stringify(slave ?? {}));
+  if (deliver(state, slave)) return 0;
+  return await sleep(call, state, id, slave);
+}
+
+/** Started again by flock(1): the lock came free because the container has ended, or because its supervisor died. */
+export async function wokenWait(call: Call, options: WokenOptions): Promise<number> {
+  const id = mesosContainerId(options.container);
+  if (id === undefined) throw new Fault('usage', `not a container id: ${options.container}`);
+  const state: FoundState = { root: options.root, paths: containerPaths(options.root, id) };
+  closeLocks([state.paths.lock('wait'), rootPaths(state.root).wakeLock]);
+  const slave = parseIdentity(options.slave);
+  if (deliver(state, slave)) return 0;
+  const { ask } = await import('../supervisor/client.ts');
+  const { pauseMs, rest } = await import('../supervisor/pauses.ts');
+  const never = new AbortController().signal;
+  for (let n = 0; ; n++) {
+    try {
+      const start = call.supervisorStart();
+      await ask(state.root, { op: 'hold', container: id }, { timeoutMs: HOLD_TIMEOUT_MS, start });
+      break;
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      if (admission(state.paths) !== 'accepted') throw error;
+      if (n === 0)
+        call.log.warning('no supervisor holds the container, trying on', {
+          mesosId: id,
+          error: oneLine(error),
+        });
+      await call.flush();
+      await rest(pauseMs(n), never);
+    }
+  }
+  if (deliver(state, slave)) return 0;
+  return await sleep(call, state, id, slave);
+}
+
+/** Writes the Termination if there is one. It counts as delivered if the pipe took it and the slave lives to read it. */
+function deliver(state: FoundState, slave: ProcessIdentity | undefined): boolean {
+  const termination = parseTermination(readJsonFact(state.paths.termination));
+  if (termination === undefined) return false;
+  writeRecord(1, encodeTermination(termination));
+  if (slave !== undefined && isAlive(slave)) writeFactSync(state.paths.delivered, '');
+  return true;
+}
+
+/** Becomes flock(1). The second lock lets the sleepers of a dead supervisor wake one at a time. Never returns. */
+async function sleep(
+  call: Call,
+  { root, paths }: FoundState,
+  id: MesosContainerId,
+  slave: ProcessIdentity | undefined,
+): Promise<never> {
+  await call.flush();
+  const flock = findProgram('flock');
+  const again = [
+    'wait',
+    '--root',
+    root,
+    '--container',
+    id,
+    '--slave',
+    slave === undefined ? '' : formatIdentity(slave),
+  ];
+  const config = call.options.config === undefined ? [] : ['--config', call.options.config];
+  const inner = ['flock', '--no-fork', '-x', rootPaths(root).wakeLock, call.executable, ...config, ...again];
+  const argv = ['flock', '--no-fork', '-s', paths.lock('wait'), ...inner];
+  // Of the slave's own descriptors none may live on in the sleeper: its link would not break when the slave dies.
+  closeInherited();
+  if (process.execve === undefined) throw new Fault('host', 'this runtime has no execve');
+  const environment = Object.fromEntries(
+    Object.entries(call.environment).filter(([, value]) => value !== undefined),
+  );
+  process.execve(flock, argv, { ...environment, PATH: FIXED_PATH });
+  throw new Fault('host', 'execve returned');
+}
+
+/** The locks under which we were woken are inherited descriptors: closed first, so that others can have them. */
+function closeLocks(paths: readonly string[]): void {
+  for (const name of readdirSync('/proc/self/fd')) {
+    try {
+      if (paths.includes(readlinkSync(`/proc/self/fd/${name}`))) closeSync(Number(name));
+    } catch (error) {
+      // The descriptor of the listing itself is gone by now.
+      if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'EBADF') throw error;
+    }
+  }
+}

@@ -1,0 +1,152 @@
+// Where a stream that is read from two sources continues: what was written so far, Docker's log, and a new attach.
+// Pure: bytes in, a decision out. It never guesses: what cannot be told apart is said to be so.
+//
+// Facts of Docker's log copier that everything here stands on: it logs whole lines, and a line that has 16,384 bytes
+// or more in pieces of 16,384 from its beginning; what follows the last line end or full piece is not in the log
+// until it is complete or the stream ends.
+
+/** The size at which Docker cuts a line that has not ended. */
+export const LOG_PIECE_BYTES = 16_384;
+
+const NEWLINE = 0x0a;
+
+export type Join =
+  /** The attach began `bytes` bytes into the window: these came before it. */
+  | { readonly kind: 'gap'; readonly bytes: number }
+  /** Not to be told yet: hold back and look again. */
+  | { readonly kind: 'more' }
+  /** The attach fits at `first` and at `last`, perhaps at places between. Only if the question was final. */
+  | { readonly kind: 'ambiguous'; readonly first: number; readonly last: number }
+  /** The attach fits nowhere: the log lacks something. Only if the question was final. */
+  | { readonly kind: 'gone' };
+
+export interface JoinQuestion {
+  /** Bytes of the log, from a position at or before the one at which the attach began, up to the log's end. */
+  readonly window: Buffer;
+  /** The first bytes of the attach: only such as were delivered long enough before the log was read to be in it. */
+  readonly held: Buffer;
+  /** The attach delivered nothing more from then on until the log had been read, and would have if it could. */
+  readonly quiet: boolean;
+  /** No more can be waited for: 'more' is no answer (unless nothing at all is held). */
+  readonly final: boolean;
+}
+
+/**
+ * How many of the first bytes of `held` must be in a log that has caught up with it: up to the end of the last line
+ * that is known to be shorter than a piece (Docker 20.10's `local` driver loses the end of a longer one, which then
+ * shows only with the next message), and all but two pieces in any case. 0 where nothing is certain.
+ */
+export function certainlyLogged(held: Buffer): number {
+  const byPieces = Math.max(0, held.length - 2 * LOG_PIECE_BYTES);
+  let end = held.lastIndexOf(NEWLINE);
+  while (end > 0 && end + 1 > byPieces) {
+    const before = held.lastIndexOf(NEWLINE, end - 1);
+    if (before < 0) break;
+    if (end - before <= LOG_PIECE_BYTES) return end + 1;
+    end = before;
+  }
+  return byPieces;
+}
+
+/**
+ * Finds the place in the window where the attach began.
+ * While nothing moves, the end of the log and the end of what the attach delivered are the same place, whatever the
+ * bytes are: that settles repetitive streams. While it flows only a beginning that occurs once in the window will do.
+ */
+export function join({ window, held, quiet, final }: JoinQuestion): Join {
+  const certain = certainlyLogged(held);
+  const pattern = held.subarray(0, certain);
+  if (certain > 0) {
+    if (quiet && held.indexOf(NEWLINE, certain) < 0 && held[certain - 1] === NEWLINE) {
+      const open = held.length - certain;
+      const bytes = window.length - certain - (open - (open % LOG_PIECE_BYTES));
+      if (bytes >= 0 && window.subarray(bytes, bytes + certain).equals(pattern))
+        return { kind: 'gap', bytes };
+      if (!final) return { kind: 'more' };
+    }
+    const first = window.indexOf(pattern);
+    if (first >= 0) {
+      const last = window.lastIndexOf(pattern);
+      if (first === last) return { kind: 'gap', bytes: first };
+      return final ? { kind: 'ambiguous', first, last } : { kind: 'more' };
+    }
+  }
+  return final && held.length > 0 ? { kind: 'gone' } : { kind: 'more' };
+}
+
+/**
+ * The length of the longest end of `tail` with which `log` begins: what a log that was rotated within the tail still
+ * has of it. 0 if none.
+ */
+export function overlapWithTail(tail: Buffer, log: Buffer): number {
+  const first = log[0];
+  if (first === undefined) return 0;
+  for (let at = tail.indexOf(first, Math.max(0, tail.length - log.length)); at >= 0; ) {
+    const rest = tail.length - at;
+    if (tail.subarray(at).equals(log.subarray(0, rest))) return rest;
+    at = tail.indexOf(first, at + 1);
+  }
+  return 0;
+}
+
+/**
+ * Puts back the line ends that Docker 20.10's `local` driver loses: the last piece of a line that was cut is logged
+ * without one. Messages go in one stream's order; what comes out is the stream's own bytes.
+ */
+export class LogPieces<Mark> {
+  #inLine = false;
+  #undecided: { readonly bytes: Buffer; readonly mark: Mark } | undefined;
+
+  /** Calls `emit` for what this message settles: the one before it, itself, both or none. */
+  push(bytes: Buffer, mark: Mark, emit: (bytes: Buffer, mark: Mark) => void): void {
+    const before = this.#undecided;
+    if (before !== undefined) {
+      this.#undecided = undefined;
+      emit(Buffer.concat([before.bytes, Buffer.of(NEWLINE)]), before.mark);
+    }
+    if (bytes.at(-1) === NEWLINE) {
+      this.#inLine = false;
+    } else if (bytes.length >= LOG_PIECE_BYTES) {
+      this.#inLine = true;
+    } else if (this.#inLine) {
+      // The end of a cut line, or what the stream ended with: the next message tells.
+      this.#inLine = false;
+      this.#undecided = { bytes, mark };
+      return;
+    }
+    emit(bytes, mark);
+  }
+
+  /** What is left when the stream itself has ended. Whether a line end followed it cannot be known. */
+  rest(): { readonly bytes: Buffer; readonly mark: Mark } | undefined {
+    return this.#undecided;
+  }
+}
+
+/** Looks for a pattern in a stream of bytes that comes in parts; counts places from the stream's first byte. */
+export class StreamSearch {
+  readonly #pattern: Buffer;
+  #kept = Buffer.alloc(0);
+  #keptAt = 0;
+  /** Where the first and the last occurrence end. */
+  firstEnd: number | undefined;
+  lastEnd: number | undefined;
+
+  /** `pattern` must not be empty. */
+  constructor(pattern: Buffer) {
+    this.#pattern = pattern;
+  }
+
+  /** Cheap if called with parts that are not much smaller than the pattern. */
+  push(bytes: Buffer): void {
+    const text = Buffer.concat([this.#kept, bytes]);
+    const first = text.indexOf(this.#pattern);
+    if (first >= 0) {
+      this.firstEnd ??= this.#keptAt + first + this.#pattern.length;
+      this.lastEnd = this.#keptAt + text.lastIndexOf(this.#pattern) + this.#pattern.length;
+    }
+    const keep = Math.min(text.length, this.#pattern.length - 1);
+    this.#kept = text.subarray(text.length - keep);
+    this.#keptAt += text.length - keep;
+  }
+}

@@ -1,0 +1,414 @@
+// The life of a container as one pure function: next(life, event) → life + steps. It decides everything and does
+// nothing; the supervisor carries out the steps and turns what comes of them into events. Whatever order events come in,
+// each phase says what it makes of each of them, and an event that means nothing in a phase changes nothing.
+//
+//   looking → preparing → creating → created → starting → running → recording → reporting → reported
+
+import { type EndCause, ending, type Outcome, TaskState, type TaskStateNumber } from './termination.ts';
+
+export type Phase =
+  /** After a crash: what Docker has of this container is being looked up. */
+  | 'looking'
+  /** Image, options and plan are being made ready. */
+  | 'preparing'
+  | 'creating'
+  /** Created, not started: RunTask has not come. */
+  | 'created'
+  | 'starting'
+  | 'running'
+  /** It has ended; its last output is drained and its outcome made durable. */
+  | 'recording'
+  /** The terminal status update is on its way; its acknowledgement is waited for. */
+  | 'reporting'
+  /** The Termination is written: nothing more can change. */
+  | 'reported';
+
+/** What is known from the request and never changes. All times in milliseconds. */
+export interface LifeTerms {
+  /** A command task with a slave: we register as its executor and report its state. */
+  readonly reporting: boolean;
+  /** The slave checkpoints: its death is survived for `recoveryTimeoutMs`. */
+  readonly checkpoint: boolean;
+  readonly recoveryTimeoutMs: number;
+  readonly stopGraceMs: number;
+  /** The task's own kill policy. */
+  readonly killGraceMs?: number;
+  readonly shutdownGraceMs: number;
+}
+
+export interface WantedEnd {
+  readonly cause: EndCause;
+  readonly graceMs: number;
+}
+
+export interface Life {
+  readonly terms: LifeTerms;
+  readonly phase: Phase;
+  readonly registration: 'asked' | 'done';
+  /** The framework takes TASK_KILLING. */
+  readonly takesKilling: boolean;
+  readonly runTask: boolean;
+  readonly slave: 'unknown' | 'there' | 'away';
+  readonly wantedEnd?: WantedEnd;
+  readonly outcome?: Outcome;
+}
+
+export type TimerName = 'run-task' | 'acknowledgement' | 'recovery' | 'wait-seen';
+
+export type LifeEvent =
+  | { readonly type: 'begin' }
+  /** After a crash, with a Life made from the state directory. */
+  | { readonly type: 'resume' }
+  /** What Docker has of a container that was being looked up; one that has ended comes as `ended`. */
+  | { readonly type: 'found'; readonly docker: 'absent' | 'created' | 'running' }
+  | { readonly type: 'progress' }
+  | { readonly type: 'prepared' }
+  | { readonly type: 'created' }
+  | { readonly type: 'started' }
+  /** Whatever was under way failed for good: `why` is the line that everybody is told. */
+  | { readonly type: 'failed'; readonly why: string }
+  | { readonly type: 'ended'; readonly outcome: Outcome }
+  | { readonly type: 'recorded' }
+  | { readonly type: 'slave-there' }
+  | { readonly type: 'slave-away' }
+  | { readonly type: 'registered'; readonly takesKilling: boolean }
+  /** A Register that had to be repeated (after a crash) was answered with "I have you already". */
+  | { readonly type: 'already-registered' }
+  | { readonly type: 'run-task' }
+  | { readonly type: 'kill'; readonly graceMs?: number }
+  | { readonly type: 'shutdown' }
+  | { readonly type: 'reconnect' }
+  /** The slave has acknowledged the terminal update. */
+  | { readonly type: 'acknowledged' }
+  | { readonly type: 'destroy' }
+  | { readonly type: 'forgotten' }
+  | { readonly type: 'limits' }
+  | { readonly type: 'timeout'; readonly timer: Exclude<TimerName, 'wait-seen'> };
+
+export type Step =
+  /** Connect to the slave; register unless that is done. */
+  | { readonly type: 'dial' }
+  | { readonly type: 'reregister' }
+  | { readonly type: 'look' }
+  | { readonly type: 'prepare' }
+  | { readonly type: 'cancel' }
+  | { readonly type: 'create' }
+  | { readonly type: 'start' }
+  /** Take a running container up again: its output, its end. */
+  | { readonly type: 'follow' }
+  | { readonly type: 'apply-limits' }
+  | { readonly type: 'note-end'; readonly end: WantedEnd }
+  | { readonly type: 'note-run-task' }
+  | { readonly type: 'stop'; readonly graceMs: number }
+  | { readonly type: 'report'; readonly state: TaskStateNumber }
+  | { readonly type: 'record'; readonly outcome: Outcome }
+  | { readonly type: 'terminate' }
+  | { readonly type: 'clean-up' }
+  | { readonly type: 'arm'; readonly timer: TimerName; readonly ms: number }
+  | { readonly type: 'disarm'; readonly timer: TimerName };
+
+export interface Next {
+  readonly life: Life;
+  readonly steps: readonly Step[];
+}
+
+/** RunTask follows Registered at once, but for the `update` in between; a slave that lives and is silent has dropped the task. */
+export const RUN_TASK_TIMEOUT_MS = 30_000;
+/** A slave acknowledges when it has the update on disk. Past this bound the Termination speaks for itself. */
+export const ACKNOWLEDGEMENT_TIMEOUT_MS = 10_000;
+/** After ShutdownExecutor the slave kills within 5 s: what is left of them for the acknowledgement. */
+export const SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS = 2_000;
+/** The slave calls `wait` as soon as `launch` has returned. */
+export const WAIT_SEEN_TIMEOUT_MS = 60_000;
+
+/** Causes of which the slave must not hear by a status update: it caused them, has reported the task itself, or is gone. */
+const SILENT_CAUSES: readonly EndCause[] = ['destroy', 'refused', 'slave-lost', 'no-run-task', 'forgotten'];
+
+/** A container whose request has just been accepted. */
+export function newLife(terms: LifeTerms): Life {
+  return {
+    terms,
+    phase: 'preparing',
+    registration: 'asked',
+    takesKilling: false,
+    runTask: false,
+    slave: 'unknown',
+  };
+}
+
+function unchanged(life: Life): Next {
+  return { life, steps: [] };
+}
+
+function mayStart(life: Life): boolean {
+  return !life.terms.reporting || life.runTask;
+}
+
+function isOver(life: Life): boolean {
+  return life.phase === 'recording' || life.phase === 'reporting' || life.phase === 'reported';
+}
+
+/** Whether the end of this life is told to the slave in a status update. */
+export function reportsEnd(life: Life): boolean {
+  if (!life.terms.reporting || life.outcome === undefined) return false;
+  const cause = life.wantedEnd?.cause;
+  if (cause === undefined || life.outcome.kind === 'lost') return true;
+  if (SILENT_CAUSES.includes(cause)) return false;
+  return life.runTask;
+}
+
+function record(life: Life, outcome: Outcome, before: readonly Step[] = []): Next {
+  return { life: { ...life, phase: 'recording', outcome }, steps: [...before, { type: 'record', outcome }] };
+}
+
+function terminate(life: Life): Next {
+  return {
+    life: { ...life, phase: 'reported' },
+    steps: [
+      { type: 'disarm', timer: 'acknowledgement' },
+      { type: 'disarm', timer: 'recovery' },
+      { type: 'disarm', timer: 'run-task' },
+      { type: 'disarm', timer: 'wait-seen' },
+      { type: 'terminate' },
+      { type: 'clean-up' },
+    ],
+  };
+}
+
+/** The terminal update is out: how long its acknowledgement is waited for depends on who is there to give it. */
+function awaitAcknowledgement(life: Life): Next {
+  if (life.slave === 'away') {
+    if (!life.terms.checkpoint || life.registration !== 'done') return terminate(life);
+    return { life, steps: [{ type: 'disarm', timer: 'acknowledgement' }] };
+  }
+  const ms =
+    life.wantedEnd?.cause === 'shutdown' ? SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS : ACKNOWLEDGEMENT_TIMEOUT_MS;
+  return { life, steps: [{ type: 'arm', timer: 'acknowledgement', ms }] };
+}
+
+function report(life: Life): Next {
+  const reporting: Life = { ...life, phase: 'reporting' };
+  if (life.outcome === undefined || !reportsEnd(reporting)) return terminate(reporting);
+  const state = ending(life.outcome, life.wantedEnd?.cause).state;
+  const after = awaitAcknowledgement(reporting);
+  return { life: after.life, steps: [{ type: 'report', state }, ...after.steps] };
+}
+
+/**
+ * The container's end is wanted. The first cause stays; a later wish can only shorten the grace. What is under way and
+ * cannot be called back (create, start) is let finish first: its event finds the wish.
+ */
+function wantEnd(life: Life, cause: EndCause, graceMs: number): Next {
+  if (isOver(life)) return unchanged(life);
+  const before = life.wantedEnd;
+  if (before !== undefined && before.graceMs <= graceMs) return unchanged(life);
+  const end: WantedEnd = { cause: before?.cause ?? cause, graceMs };
+  const wanting: Life = { ...life, wantedEnd: end };
+  const note: Step = { type: 'note-end', end };
+  switch (life.phase) {
+    case 'preparing':
+      return record(wanting, { kind: 'never-started' }, [note, { type: 'cancel' }]);
+    case 'created':
+      return record(wanting, { kind: 'never-started' }, [note]);
+    case 'running': {
+      const steps: Step[] = [note, { type: 'stop', graceMs }];
+      if (before === undefined && cause === 'kill' && life.takesKilling) {
+        steps.splice(1, 0, { type: 'report', state: TaskState.KILLING });
+      }
+      return { life: wanting, steps };
+    }
+    case 'looking':
+    case 'creating':
+    case 'starting':
+      return { life: wanting, steps: [note] };
+    case 'recording':
+    case 'reporting':
+    case 'reported':
+      return unchanged(life);
+  }
+}
+
+function whenCreated(life: Life): Next {
+  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  if (!mayStart(life)) return { life: { ...life, phase: 'created' }, steps: [] };
+  return { life: { ...life, phase: 'starting' }, steps: [{ type: 'start' }] };
+}
+
+function whenRunning(life: Life, first: readonly Step[]): Next {
+  const steps: Step[] = [...first];
+  if (life.terms.reporting) steps.push({ type: 'report', state: TaskState.RUNNING });
+  steps.push({ type: 'apply-limits' });
+  if (life.wantedEnd !== undefined) steps.push({ type: 'stop', graceMs: life.wantedEnd.graceMs });
+  return { life: { ...life, phase: 'running' }, steps };
+}
+
+/** RunTask has come, or counts as come: what was held back for it may go on. */
+function handedOver(life: Life): Next {
+  if (life.runTask) return unchanged(life);
+  const next: Life = { ...life, runTask: true };
+  const steps: Step[] = [{ type: 'note-run-task' }, { type: 'disarm', timer: 'run-task' }];
+  if (life.wantedEnd === undefined) {
+    if (life.phase === 'preparing' || life.phase === 'creating')
+      steps.push({ type: 'report', state: TaskState.STARTING });
+    if (life.phase === 'created') {
+      return { life: { ...next, phase: 'starting' }, steps: [...steps, { type: 'start' }] };
+    }
+  }
+  return { life: next, steps };
+}
+
+function whenSlaveAway(life: Life): Next {
+  if (!life.terms.reporting) return unchanged(life);
+  const away: Life = { ...life, slave: 'away' };
+  const survives = life.terms.checkpoint && life.registration === 'done';
+  const steps: Step[] = [{ type: 'disarm', timer: 'run-task' }];
+  if (survives) {
+    // Armed once: links that come and go without a reconnection must not put the end off for ever.
+    if (life.slave !== 'away')
+      steps.push({ type: 'arm', timer: 'recovery', ms: life.terms.recoveryTimeoutMs });
+    if (life.phase === 'reporting') steps.push({ type: 'disarm', timer: 'acknowledgement' });
+    return { life: away, steps };
+  }
+  if (life.phase === 'reporting') return terminate(away);
+  const ended = wantEnd(away, 'slave-lost', life.terms.stopGraceMs);
+  return { life: ended.life, steps: [...steps, ...ended.steps] };
+}
+
+function whenSlaveBack(life: Life, steps: readonly Step[]): Next {
+  const there: Life = { ...life, slave: 'there' };
+  const disarmed: Step[] = [...steps, { type: 'disarm', timer: 'recovery' }];
+  if (life.phase !== 'reporting') return { life: there, steps: disarmed };
+  const waiting = awaitAcknowledgement(there);
+  return { life: waiting.life, steps: [...disarmed, ...waiting.steps] };
+}
+
+/** Taken up after a crash of the supervisor: everything is asked for again, and every step can be repeated. */
+function resume(life: Life): Next {
+  const dial: Step[] = life.terms.reporting ? [{ type: 'dial' }] : [];
+  switch (life.phase) {
+    case 'reported':
+      return { life, steps: [{ type: 'clean-up' }] };
+    case 'recording':
+    case 'reporting': {
+      const again = report(life);
+      return { life: again.life, steps: [...(again.life.phase === 'reported' ? [] : dial), ...again.steps] };
+    }
+    default: {
+      const looking: Life = { ...life, phase: 'looking' };
+      const steps: Step[] = [
+        ...dial,
+        { type: 'look' },
+        { type: 'arm', timer: 'wait-seen', ms: WAIT_SEEN_TIMEOUT_MS },
+      ];
+      // Registered before the crash: RunTask may have come while nobody listened, and is not sent twice.
+      if (life.registration !== 'done' || life.runTask) return { life: looking, steps };
+      const handed = handedOver(looking);
+      return { life: handed.life, steps: [...steps, ...handed.steps] };
+    }
+  }
+}
+
+function found(life: Life, docker: 'absent' | 'created' | 'running'): Next {
+  if (life.phase !== 'looking') return unchanged(life);
+  switch (docker) {
+    case 'running':
+      return whenRunning(life, [{ type: 'follow' }]);
+    case 'created':
+      return whenCreated(life);
+    case 'absent':
+      if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+      return { life: { ...life, phase: 'preparing' }, steps: [{ type: 'prepare' }] };
+  }
+}
+
+function failed(life: Life, why: string): Next {
+  if (isOver(life)) return unchanged(life);
+  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  return record(life, { kind: 'failed', why });
+}
+
+function shutdown(life: Life): Next {
+  if (life.registration === 'asked') return wantEnd(life, 'refused', life.terms.stopGraceMs);
+  return wantEnd(life, 'shutdown', Math.min(life.terms.stopGraceMs, life.terms.shutdownGraceMs));
+}
+
+function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'): Next {
+  switch (timer) {
+    case 'run-task':
+      // While the slave is away its return is waited for instead.
+      if (life.runTask || life.slave === 'away') return unchanged(life);
+      return wantEnd(life, 'no-run-task', life.terms.stopGraceMs);
+    case 'acknowledgement':
+      return life.phase === 'reporting' ? terminate(life) : unchanged(life);
+    case 'recovery':
+      if (life.phase === 'reporting') return terminate(life);
+      return wantEnd(life, 'slave-lost', life.terms.stopGraceMs);
+  }
+}
+
+/** What becomes of a container when something happens. Pure; total over every phase and event. */
+export function next(life: Life, event: LifeEvent): Next {
+  switch (event.type) {
+    case 'begin': {
+      const steps: Step[] = [
+        { type: 'prepare' },
+        { type: 'arm', timer: 'wait-seen', ms: WAIT_SEEN_TIMEOUT_MS },
+      ];
+      return { life, steps: life.terms.reporting ? [{ type: 'dial' }, ...steps] : steps };
+    }
+    case 'resume':
+      return resume(life);
+    case 'found':
+      return found(life, event.docker);
+    case 'progress': {
+      const tell = life.phase === 'preparing' && life.terms.reporting && life.runTask;
+      return tell ? { life, steps: [{ type: 'report', state: TaskState.STARTING }] } : unchanged(life);
+    }
+    case 'prepared':
+      if (life.phase !== 'preparing') return unchanged(life);
+      return { life: { ...life, phase: 'creating' }, steps: [{ type: 'create' }] };
+    case 'created':
+      return life.phase === 'creating' ? whenCreated(life) : unchanged(life);
+    case 'started':
+      return life.phase === 'starting' ? whenRunning(life, []) : unchanged(life);
+    case 'failed':
+      return failed(life, event.why);
+    case 'ended':
+      return isOver(life) ? unchanged(life) : record(life, event.outcome);
+    case 'recorded':
+      return life.phase === 'recording' ? report(life) : unchanged(life);
+    case 'slave-there':
+      return whenSlaveBack(life, []);
+    case 'slave-away':
+      return whenSlaveAway(life);
+    case 'registered': {
+      if (life.registration === 'done') return unchanged(life);
+      const done: Life = { ...life, registration: 'done', takesKilling: event.takesKilling, slave: 'there' };
+      if (life.runTask || isOver(life)) return { life: done, steps: [] };
+      return { life: done, steps: [{ type: 'arm', timer: 'run-task', ms: RUN_TASK_TIMEOUT_MS }] };
+    }
+    case 'already-registered':
+      // RunTask followed the first Register and is not sent twice. If the answer was meant as an end, destroy follows.
+      return handedOver({ ...life, registration: 'done' });
+    case 'run-task':
+      return handedOver(life);
+    case 'kill':
+      return wantEnd(life, 'kill', event.graceMs ?? life.terms.killGraceMs ?? life.terms.stopGraceMs);
+    case 'shutdown':
+      return shutdown(life);
+    case 'reconnect':
+      return life.phase === 'reported' ? unchanged(life) : whenSlaveBack(life, [{ type: 'reregister' }]);
+    case 'acknowledged':
+      return life.phase === 'reporting' ? terminate(life) : unchanged(life);
+    case 'destroy':
+      // The slave forgets the container when destroy returns: nobody is left to acknowledge anything.
+      if (life.phase === 'reporting') return terminate(life);
+      return wantEnd(life, 'destroy', life.terms.stopGraceMs);
+    case 'forgotten':
+      return wantEnd(life, 'forgotten', life.terms.stopGraceMs);
+    case 'limits':
+      return life.phase === 'running' ? { life, steps: [{ type: 'apply-limits' }] } : unchanged(life);
+    case 'timeout':
+      return timedOut(life, event.timer);
+  }
+}

@@ -1,0 +1,63 @@
+// Which offered host port leads to which port of the container (the old form of tasks, where nobody says so).
+// Pure: the order of the offer and the image's exposed ports decide, nothing else.
+
+import type { PortRange } from './task.ts';
+
+export interface ExposedPort {
+  readonly port: number;
+  readonly protocol: string;
+}
+
+export interface PortPair {
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: string;
+}
+
+export interface Pairing {
+  readonly pairs: readonly PortPair[];
+  /** Exposed ports for which no host port was offered. */
+  readonly unpaired: readonly ExposedPort[];
+}
+
+/** More than a task can use; an offer's ranges may span thousands, each pair costs Docker a rule and a process. */
+export const OFFERED_PORTS_MAX = 1000;
+
+/** The offered ports one by one, in the order of the record, each once, at most OFFERED_PORTS_MAX. */
+export function offeredPorts(ranges: readonly PortRange[]): readonly number[] {
+  const ports = new Set<number>();
+  for (const { begin, end } of ranges) {
+    for (let port = Math.max(1, begin); port <= Math.min(65535, end); port++) {
+      if (ports.size >= OFFERED_PORTS_MAX) return [...ports];
+      ports.add(port);
+    }
+  }
+  return [...ports];
+}
+
+/** Reads the keys of an image's `ExposedPorts` (`80`, `80/tcp`, `53/udp`, `8000-8002/tcp`); others are dropped. */
+export function parseExposedPorts(keys: readonly string[]): readonly ExposedPort[] {
+  return keys.flatMap((key) => {
+    const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/.exec(key);
+    if (match === null) return [];
+    const first = Number(match[1]);
+    const last = Number(match[2] ?? match[1]);
+    if (first < 1 || last > 65535) return [];
+    const protocol = match[3] ?? 'tcp';
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => ({ port: first + i, protocol }));
+  });
+}
+
+/** Offered ports in their order ↔ exposed ports by number, then protocol; offered ones left over lead to themselves. */
+export function pairPorts(offered: readonly number[], exposed: readonly ExposedPort[]): Pairing {
+  const sorted = [...exposed].sort(
+    (a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : 0),
+  );
+  const pairs = offered.map((hostPort, i): PortPair => {
+    const target = sorted[i];
+    return target === undefined
+      ? { hostPort, containerPort: hostPort, protocol: 'tcp' }
+      : { hostPort, containerPort: target.port, protocol: target.protocol };
+  });
+  return { pairs, unpaired: sorted.slice(offered.length) };
+}

@@ -1,0 +1,79 @@
+// Docker's two ways of putting output on a wire: frames of an 8-byte header and a payload, and time stamps before
+// each message of a log. Pure; payloads are handed on as views of the bytes that came in, never copied.
+
+import { Fault } from '../fault.ts';
+
+export type StreamName = 'stdout' | 'stderr';
+
+const HEADER_BYTES = 8;
+const SYSTEM_ERROR = 3;
+/** A time stamp with nine decimals and Z or an offset. */
+const STAMP_MAX_BYTES = 35;
+const NS_PER_MS = 1_000_000n;
+
+/** Takes a multiplexed stream apart. Frames and headers may be cut anywhere. */
+export class Demultiplexer {
+  readonly #header = Buffer.alloc(HEADER_BYTES);
+  #headerBytes = 0;
+  #type = 0;
+  #left = 0;
+
+  /**
+   * Calls `each` for every piece of payload in `bytes`. A piece is a view of `bytes`.
+   * Throws a Fault: `protocol` for what is no header, `docker` for an error that Docker put into the stream.
+   */
+  push(bytes: Buffer, each: (stream: StreamName, piece: Buffer, frameEnds: boolean) => void): void {
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#left === 0) {
+        const take = Math.min(HEADER_BYTES - this.#headerBytes, bytes.length - at);
+        bytes.copy(this.#header, this.#headerBytes, at, at + take);
+        this.#headerBytes += take;
+        at += take;
+        if (this.#headerBytes < HEADER_BYTES) return;
+        this.#headerBytes = 0;
+        this.#type = this.#header[0] ?? 0;
+        if (this.#type > SYSTEM_ERROR || this.#header.readUIntBE(1, 3) !== 0) {
+          throw new Fault(
+            'protocol',
+            `output from Docker: no frame header (${this.#header.toString('hex')})`,
+          );
+        }
+        this.#left = this.#header.readUInt32BE(4);
+        continue;
+      }
+      const piece = bytes.subarray(at, at + this.#left);
+      at += piece.length;
+      this.#left -= piece.length;
+      if (this.#type === SYSTEM_ERROR) throw new Fault('docker', `output from Docker: ${piece.toString()}`);
+      each(this.#type === 2 ? 'stderr' : 'stdout', piece, this.#left === 0);
+    }
+  }
+
+  /** Whether the stream may end here. */
+  get atBoundary(): boolean {
+    return this.#left === 0 && this.#headerBytes === 0;
+  }
+}
+
+/** Reads time stamps; consecutive ones of the same second are cheap. */
+export class StampReader {
+  #second = '';
+  #secondNs = 0n;
+
+  /** The stamp that `message` begins with, in ns since 1970, and where the text after it begins; undefined if it has none. */
+  read(message: Buffer): { readonly ns: bigint; readonly end: number } | undefined {
+    const space = message.subarray(0, STAMP_MAX_BYTES + 1).indexOf(0x20);
+    if (space < 30) return undefined;
+    const text = message.toString('latin1', 0, space);
+    const found = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})(Z|[+-]\d\d:\d\d)$/.exec(text);
+    if (found === null) return undefined;
+    const [, second, fraction, zone] = found;
+    const key = `${second}${zone}`;
+    if (key !== this.#second) {
+      this.#second = key;
+      this.#secondNs = BigInt(Date.parse(key)) * NS_PER_MS;
+    }
+    return { ns: this.#secondNs + BigInt(fraction ?? 0), end: space + 1 };
+  }
+}

@@ -1,0 +1,137 @@
+// One fact, one small file, written whole: temp file, rename, and where it must outlive a crash of the host, fsync of
+// file and directory. A reader sees the old fact or the new one, never a piece.
+// Nothing here follows a symlink at the last component when writing.
+
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  promises,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { errnoOf, Fault } from '../fault.ts';
+
+/** No fact of ours is larger; container.json with its environment is the largest. */
+const FACT_BYTES_MAX = 80 * 1024 * 1024;
+
+const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+function temporaryName(path: string): string {
+  return `${path}.${process.pid}.${process.hrtime.bigint()}.tmp`;
+}
+
+/** Writes `path` by rename, mode 0600; not synced to disk: it outlives us, not a crash of the host. Repeatable. */
+export function writeFactSync(path: string, content: string | Uint8Array): void {
+  const temporary = temporaryName(path);
+  const fd = openSync(temporary, CREATE, 0o600);
+  try {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+  } catch (error) {
+    closeSync(fd);
+    removeSync(temporary);
+    throw error;
+  }
+  closeSync(fd);
+  renameSync(temporary, path);
+}
+
+/** As writeFactSync, but on disk when it resolves: file and directory are synced. */
+export async function writeFact(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = temporaryName(path);
+  const file = await promises.open(temporary, CREATE, 0o600);
+  try {
+    await file.writeFile(content);
+    await file.datasync();
+  } catch (error) {
+    await file.close();
+    removeSync(temporary);
+    throw error;
+  }
+  await file.close();
+  await promises.rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/** Makes renames and new names in a directory outlive a crash of the host. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await promises.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.datasync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** The same for a process that has nothing else to do meanwhile. */
+export function syncPathSync(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The fact, or undefined where it has not been written. Throws Fault `host` for a file that cannot be one. */
+export function readFact(path: string): string | undefined {
+  return readFactBytes(path)?.toString('utf8');
+}
+
+/** As readFact, undecoded. */
+export function readFactBytes(path: string): Buffer | undefined {
+  let fd: number;
+  try {
+    // O_NONBLOCK: a FIFO in our place must not hold us up.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+  try {
+    const bytes = readFileSync(fd);
+    if (bytes.length > FACT_BYTES_MAX) throw new Fault('host', `${path} is too large to be a state file`);
+    return bytes;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Parsed JSON of a fact; undefined where it is absent or torn. The caller checks its shape. */
+export function readJsonFact(path: string): unknown {
+  const text = readFact(path);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a file; true if it was there. */
+export function removeSync(path: string): boolean {
+  try {
+    unlinkSync(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Renames; false if the source is not there (any more): whoever renames first decides. */
+export function renameIfThere(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

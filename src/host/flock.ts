@@ -1,0 +1,63 @@
+// flock(2) locks. Node cannot take one, so flock(1) takes it on an open file that it inherits: the lock belongs to the
+// open file description, stays when that child has exited, and falls when this process closes the file or dies.
+// execve does not carry such a lock over (Node's descriptors are close-on-exec).
+
+import { spawn } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+import { Fault } from '../fault.ts';
+import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
+
+/** flock(1) with -n answers at once; this bounds a host that cannot even start a process. */
+const FLOCK_TIMEOUT_MS = 10_000;
+
+/** What flock(1) exits with under -n when somebody else has the lock (its -E default). */
+const EXIT_LOCKED = 1;
+
+export interface FileLock extends Disposable {
+  readonly path: string;
+  /** Lets the lock go. Repeatable. */
+  release(): void;
+}
+
+/**
+ * Takes the exclusive lock on `path` (created if absent, mode 0600) without waiting.
+ * undefined if somebody else has it. Throws Fault `host` if flock(1) cannot be run.
+ */
+export async function tryLock(path: string): Promise<FileLock | undefined> {
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
+  const fd = openSync(path, flags, 0o600);
+  let taken = false;
+  try {
+    const status = await runFlock(fd);
+    taken = status === 0;
+    if (!taken && status !== EXIT_LOCKED)
+      throw new Fault('host', `flock on ${path} failed with status ${status}`);
+  } finally {
+    if (!taken) closeSync(fd);
+  }
+  return taken ? held(path, fd) : undefined;
+}
+
+function held(path: string, fd: number): FileLock {
+  let open = true;
+  const release = (): void => {
+    if (!open) return;
+    open = false;
+    closeSync(fd);
+  };
+  return { path, release, [Symbol.dispose]: release };
+}
+
+function runFlock(fd: number): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(findProgram('flock'), ['-x', '-n', '3'], {
+      stdio: ['ignore', 'ignore', 'ignore', fd],
+      cwd: '/',
+      env: CHILD_ENVIRONMENT,
+      timeout: FLOCK_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    });
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code));
+  });
+}

@@ -1,0 +1,80 @@
+// What /proc says about processes. A pid alone proves nothing: it is always paired with the start time, and across
+// reboots with the boot id, so that a reused pid is never taken for the process that was meant.
+
+import { readFileSync } from 'node:fs';
+import { errnoOf } from '../fault.ts';
+
+/** One process for as long as it lives: `startTime` is field 22 of /proc/pid/stat, clock ticks since boot. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTime: number;
+}
+
+interface Stat {
+  readonly state: string;
+  readonly parent: number;
+  readonly group: number;
+  readonly session: number;
+  readonly startTime: number;
+}
+
+/** Fields of /proc/<pid>/stat; undefined if there is no such process. */
+export function processStat(pid: number | 'self'): Stat | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
+    throw error;
+  }
+  // The second field is the command in parentheses and may itself contain blanks and parentheses.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return {
+    state: fields[0] ?? '?',
+    parent: Number(fields[1]),
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+    startTime: Number(fields[19]),
+  };
+}
+
+/** The process behind a pid right now; undefined if there is none or it is a zombie. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const stat = processStat(pid);
+  if (stat === undefined || stat.state === 'Z' || stat.state === 'X') return undefined;
+  return { pid, startTime: stat.startTime };
+}
+
+/** Whether that very process still lives (a zombie does not). */
+export function isAlive(process: ProcessIdentity): boolean {
+  return identify(process.pid)?.startTime === process.startTime;
+}
+
+/**
+ * Who called us: the parent of our session's leader. A slave starts each call through `sh` in a session of its
+ * own; the `sh` may outlive the slave, so our own parent says nothing. undefined if that parent is init (the
+ * caller is gone) or cannot be seen.
+ */
+export function callerOfSession(): ProcessIdentity | undefined {
+  const own = processStat('self');
+  if (own === undefined) return undefined;
+  const leader = processStat(own.session);
+  if (leader === undefined || leader.parent <= 1) return undefined;
+  return identify(leader.parent);
+}
+
+/** The kernel's id of this boot. */
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+/** `pid:startTime`, as it is handed on in an argv. */
+export function formatIdentity(process: ProcessIdentity): string {
+  return `${process.pid}:${process.startTime}`;
+}
+
+/** The reverse of formatIdentity; undefined for anything else. */
+export function parseIdentity(text: string): ProcessIdentity | undefined {
+  const match = /^(\d{1,10}):(\d{1,16})$/.exec(text);
+  return match === null ? undefined : { pid: Number(match[1]), startTime: Number(match[2]) };
+}

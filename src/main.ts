@@ -1,0 +1,86 @@
+// argv → command → exit status. The only file that builds real dependencies or ends the process.
+//
+//   0  done          1  usage        4  a known error: the line on stderr says which
+//   8  a bug         16 configuration
+
+import { isatty } from 'node:tty';
+import { Call, type GlobalOptions } from './cli/call.ts';
+import { fastCall } from './cli/fast.ts';
+import { isFault, oneLine } from './fault.ts';
+
+declare const DEIMOS_VERSION: string;
+declare const DEIMOS_COMMIT: string;
+
+const EXIT = { usage: 1, known: 4, bug: 8, config: 16 } as const;
+
+function exitStatus(error: unknown): number {
+  if (!isFault(error)) return EXIT.bug;
+  if (error.kind === 'usage') return EXIT.usage;
+  return error.kind === 'config' ? EXIT.config : EXIT.known;
+}
+
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    // Removed meanwhile: a sandbox that was collected.
+    return '.';
+  }
+}
+
+function home(): string | undefined {
+  if (process.env['HOME'] !== undefined && process.env['HOME'] !== '') return process.env['HOME'];
+  // A slave that was started without HOME: our user's own. Loaded here since nearly every call has one.
+  const { userInfo } = process.getBuiltinModule('node:os');
+  return userInfo().homedir;
+}
+
+function newCall(options: GlobalOptions): Call {
+  return new Call({
+    environment: process.env,
+    executable: process.execPath,
+    options,
+    interactive: isatty(2),
+    place: { cwd: currentDirectory(), home: home(), uid: process.getuid?.() ?? 0 },
+  });
+}
+
+function show(argv: readonly string[], error: unknown): void {
+  const command = argv.find((word) => /^[a-z]+$/.test(word)) ?? '';
+  const text = isFault(error)
+    ? oneLine(error)
+    : `bug: ${oneLine(error instanceof Error ? error.stack : error)}`;
+  process.stderr.write(`deimos${command === '' ? '' : ` ${oneLine(command)}`}: ${text}\n`);
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let call: Call | undefined;
+  try {
+    const fast = fastCall(argv);
+    if (fast !== undefined) {
+      call = newCall(fast.options);
+      return await fast.run(call);
+    }
+    const { parseCommandLine } = await import('./cli/commands.ts');
+    const write = (text: string): void => void process.stdout.write(text);
+    const parsed = parseCommandLine(argv, {
+      version: `${DEIMOS_VERSION} (${DEIMOS_COMMIT})`,
+      newCall,
+      write,
+    });
+    call = parsed.call;
+    return await parsed.run();
+  } catch (error) {
+    show(argv, error);
+    call?.log.error('failed', { command: argv.join(' '), error: oneLine(error) });
+    return exitStatus(error);
+  } finally {
+    await call?.flush();
+  }
+}
+
+void main(process.argv.slice(2)).then((status) => {
+  process.exitCode = status;
+  // Whatever may still be open belongs to nobody any more: the slave waits for our end.
+  if (status !== 0 || !process.stdout.writableNeedDrain) process.exit();
+});

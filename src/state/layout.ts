@@ -1,0 +1,147 @@
+// Every path name below a state root, and nothing else. The layout is public: operators' scripts read it, and
+// ARCHITECTURE.md documents it. One fact per file.
+
+import type { DockerId, MesosContainerId } from '../container/identity.ts';
+
+export interface RootPaths {
+  readonly root: string;
+  /** A directory for each container. */
+  readonly containers: string;
+  /** Symlinks named by Docker id. */
+  readonly dockerIds: string;
+  /** Symlinks named by the time of launch. */
+  readonly startTimes: string;
+  readonly supervisor: string;
+  /** Held for as long as a supervisor lives; only its holder binds or unlinks the socket. */
+  readonly supervisorLock: string;
+  /** Lets woken waits through one at a time. */
+  readonly wakeLock: string;
+  readonly socket: string;
+  /** The executor port that was used last, kept so that a supervisor comes back on the same one. */
+  readonly port: string;
+  readonly supervisorLog: string;
+  /** The lock of `state --rm`. */
+  readonly cleanupLock: string;
+}
+
+export function rootPaths(root: string): RootPaths {
+  const supervisor = `${root}/supervisor`;
+  return {
+    root,
+    containers: `${root}/mesos`,
+    dockerIds: `${root}/docker`,
+    startTimes: `${root}/start-time`,
+    supervisor,
+    supervisorLock: `${supervisor}/lock`,
+    wakeLock: `${supervisor}/wake`,
+    socket: `${supervisor}/socket`,
+    port: `${supervisor}/port`,
+    supervisorLog: `${supervisor}/log`,
+    cleanupLock: `${root}/cleanup`,
+  };
+}
+
+export type LockName = 'launch' | 'wait' | 'destroy';
+
+export interface ContainerPaths {
+  readonly directory: string;
+  /** The request, versioned, with the task's environment; 0600. Its absence marks a state of the Deimos of 2014. */
+  readonly request: string;
+
+  // As in the original; read by operators' scripts.
+  readonly mesosContainerId: string;
+  readonly executorId: string;
+  readonly dockerId: string;
+  readonly pid: string;
+  readonly startTime: string;
+  readonly exit: string;
+  readonly termination: string;
+  readonly fs: string;
+
+  /** One of these three exists: a rename of `pending` decides between the launch and its supervisor. */
+  readonly pending: string;
+  readonly accepted: string;
+  readonly withdrawn: string;
+
+  /** MESOS_WORK_DIRECTORY of the launch as a real path: tells two slaves with one root apart. */
+  readonly workDirectory: string;
+
+  /** Our name in the executor protocol; a secret. */
+  readonly executorName: string;
+  /** The slave's address, where it came back under another than the request names. */
+  readonly slaveAddress: string;
+  readonly registering: string;
+  readonly registered: string;
+  readonly runTask: string;
+  /** Status updates that the slave has not acknowledged, a file each, in order. */
+  readonly updates: string;
+  /** The last status update that was made: its number and state. */
+  readonly reported: string;
+  /** Exists once the slave has acknowledged any update of this task. */
+  readonly acknowledged: string;
+
+  /** pid, start time and boot id of the container's init. */
+  readonly init: string;
+  /** The limits that `update` asked for last. */
+  readonly limits: string;
+  /** Why and how gently the container is to end; written before anything is done about it. */
+  readonly wantedEnd: string;
+  /** How the container ended, or why it never ran. */
+  readonly outcome: string;
+  /** Exists once the container has been removed from Docker. */
+  readonly removed: string;
+  /** Which caller's `wait` has been here. */
+  readonly waitSeen: string;
+  /** Exists once the Termination has reached its slave. */
+  readonly delivered: string;
+
+  readonly locks: string;
+  lock(name: LockName): string;
+}
+
+export function containerPaths(root: string, id: MesosContainerId): ContainerPaths {
+  const directory = `${root}/mesos/${id}`;
+  const locks = `${directory}/lock`;
+  return {
+    directory,
+    request: `${directory}/container.json`,
+    mesosContainerId: `${directory}/mesos-container-id`,
+    executorId: `${directory}/eid`,
+    dockerId: `${directory}/cid`,
+    pid: `${directory}/pid`,
+    startTime: `${directory}/t`,
+    exit: `${directory}/exit`,
+    termination: `${directory}/termination`,
+    fs: `${directory}/fs`,
+    pending: `${directory}/pending`,
+    accepted: `${directory}/accepted`,
+    withdrawn: `${directory}/withdrawn`,
+    workDirectory: `${directory}/work-directory`,
+    executorName: `${directory}/executor`,
+    slaveAddress: `${directory}/slave`,
+    registering: `${directory}/registering`,
+    registered: `${directory}/registered`,
+    runTask: `${directory}/run-task`,
+    updates: `${directory}/updates`,
+    reported: `${directory}/reported`,
+    acknowledged: `${directory}/acknowledged`,
+    init: `${directory}/init`,
+    limits: `${directory}/limits`,
+    wantedEnd: `${directory}/wanted-end`,
+    outcome: `${directory}/outcome`,
+    removed: `${directory}/removed`,
+    waitSeen: `${directory}/wait-seen`,
+    delivered: `${directory}/delivered`,
+    locks,
+    lock: (name) => `${locks}/${name}`,
+  };
+}
+
+/** The symlink that finds a container's state by its Docker id, and what it holds. */
+export function dockerIdLink(
+  root: string,
+  dockerId: DockerId,
+  id: MesosContainerId,
+): { path: string; target: string } {
+  return { path: `${root}/docker/${dockerId}`, target: `../mesos/${id}` };
+}

@@ -1,0 +1,119 @@
+// The state root as a directory that can be trusted: ours alone, or refused. And the note of which roots are in use on
+// this host, so that a verb finds a container whose root a changed configuration no longer names.
+
+import { lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs';
+import { errnoOf, Fault } from '../fault.ts';
+import { rootPaths } from './layout.ts';
+
+/** Symlinks to the roots that launches on this host have used since it booted. */
+const ROOTS_IN_USE = '/run/deimos.roots';
+
+/** The root of the original, and of a Deimos that finds no configuration. */
+export const DEFAULT_ROOT = '/tmp/deimos';
+
+/**
+ * Makes the root and its directories (0700) where they are missing and checks that nobody else can interfere.
+ * Repeatable. Returns the root's real path. Throws Fault `config` in words.
+ */
+export function prepareRoot(root: string): string {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new Fault(
+      'config',
+      `the state root ${root} cannot be made: ${errnoOf(error) ?? 'unknown error'}`,
+      error,
+    );
+  }
+  const real = checkRoot(root);
+  const paths = rootPaths(real);
+  for (const directory of [paths.containers, paths.dockerIds, paths.startTimes, paths.supervisor]) {
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') {
+        throw new Fault('config', `${directory} cannot be made: ${errnoOf(error) ?? 'unknown error'}`, error);
+      }
+    }
+  }
+  return real;
+}
+
+/**
+ * The real path of a root that exists. Throws Fault `not-found` where it does not, `config` where somebody else
+ * owns it or can write to it: then nothing in it can be believed.
+ */
+export function checkRoot(root: string): string {
+  let real: string;
+  try {
+    real = realpathSync(root);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw new Fault('not-found', `there is no state root ${root}`, error);
+    throw new Fault(
+      'config',
+      `the state root ${root} cannot be read: ${errnoOf(error) ?? 'unknown error'}`,
+      error,
+    );
+  }
+  const stat = lstatSync(real);
+  const us = process.getuid?.() ?? 0;
+  if (!stat.isDirectory()) throw new Fault('config', `the state root ${real} is not a directory`);
+  if (stat.uid !== us) {
+    throw new Fault(
+      'config',
+      `the state root ${real} belongs to user ${stat.uid}, not to user ${us} that runs deimos`,
+    );
+  }
+  if ((stat.mode & 0o022) !== 0) {
+    throw new Fault(
+      'config',
+      `the state root ${real} can be written by others; make it 0700 or choose another`,
+    );
+  }
+  return real;
+}
+
+/** Notes that launches use this root. Best effort: without it only the configured root is looked at. Repeatable. */
+export function noteRoot(real: string): void {
+  const name = encodeURIComponent(real);
+  try {
+    mkdirSync(ROOTS_IN_USE, { recursive: true, mode: 0o700 });
+    symlinkSync(real, `${ROOTS_IN_USE}/${name}`);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    // EEXIST: noted before. Anything else (a path too long for a name, a /run that is not ours to write): the
+    // configured root still serves.
+  }
+}
+
+/**
+ * The roots to look at, real paths without repetition: the configured one first, then those that launches noted, then
+ * the default. Those that do not exist or cannot be trusted are left out.
+ */
+export function rootsInUse(configured: string | undefined): string[] {
+  const candidates = configured === undefined ? [] : [configured];
+  try {
+    checkRoot(ROOTS_IN_USE);
+    for (const name of readdirSync(ROOTS_IN_USE)) {
+      try {
+        candidates.push(readlinkSync(`${ROOTS_IN_USE}/${name}`));
+      } catch (error) {
+        if (errnoOf(error) === undefined) throw error;
+        // a foreign entry: left alone
+      }
+    }
+  } catch (error) {
+    // Absent, or not ours: then nothing was noted that could be believed.
+    if (!(error instanceof Fault) && errnoOf(error) === undefined) throw error;
+  }
+  candidates.push(DEFAULT_ROOT);
+  const found = new Set<string>();
+  for (const candidate of candidates) {
+    try {
+      found.add(checkRoot(candidate));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+    }
+  }
+  return [...found];
+}

@@ -1,0 +1,417 @@
+// All that is done with Docker for one container, as a keeper asks for it: each task begins beside the keeper's queue and
+// ends as an event. Everything can be repeated after a crash: what Docker already has is found by name and labels and
+// taken up. "Not there" and "could not be looked up" are never mixed up: a daemon that is away is asked again.
+
+import type { CreateRequest } from '../container/create-request.ts';
+import { containerName, type DockerId } from '../container/identity.ts';
+import type { LifeEvent } from '../container/life.ts';
+import { LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.ts';
+import { updateLimits } from '../container/resources.ts';
+import type { Outcome } from '../container/termination.ts';
+import type { ContainerFacts, Engine } from '../docker/engine.ts';
+import { isDaemonAway } from '../docker/faults.ts';
+import { Fault, isFault, oneLine } from '../fault.ts';
+import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import type { Log } from '../host/log.ts';
+import { bootId, identify, isAlive } from '../host/processes.ts';
+import { makeWorkDirectory } from '../host/sandbox.ts';
+import type { ContainerPaths } from '../state/layout.ts';
+import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts';
+import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
+import type { DockerHost } from './docker-host.ts';
+import { type OutputCopy, startCopy } from './output-copy.ts';
+import { pauseMs, persist, rest } from './pauses.ts';
+import { prepare } from './preparation.ts';
+
+/** A daemon that is away while a task is being started is waited for this long; then the task fails. */
+export const DAEMON_AWAY_BOUND_MS = 60_000;
+/** After a stop's grace: until SIGKILL is sent through Docker once more, and then to the pid itself. */
+const KILL_AFTER_MS = 10_000;
+const KILL_PID_AFTER_MS = 5_000;
+/** The rest of a container's output is read this long after its end at most. */
+const DRAIN_BOUND_MS = 60_000;
+
+export interface DockerWorkParts {
+  readonly root: string;
+  readonly paths: ContainerPaths;
+  readonly request: RequestRecord;
+  readonly host: DockerHost;
+  readonly log: Log;
+  readonly tell: (event: LifeEvent) => void;
+  readonly onProgress: (text: string) => void;
+}
+
+export class DockerWork {
+  readonly #parts: DockerWorkParts;
+  readonly #name: string;
+  readonly #leaving = new AbortController();
+  readonly #preparing = new AbortController();
+  /** Aborted when the container has ended: stops need not go on. */
+  readonly #ended = new AbortController();
+  /** The task under way; never two at once. */
+  #current: Promise<void> = Promise.resolve();
+  #request: CreateRequest | undefined;
+  #facts: ContainerFacts | undefined;
+  #copy: OutputCopy | undefined;
+  /** Whether Docker may have a container of ours. */
+  #mayExist: boolean;
+
+  constructor(parts: DockerWorkParts) {
+    this.#parts = parts;
+    this.#name = containerName(parts.request.task.containerId);
+    // After a crash a create may have been carried out though nothing of it was noted.
+    this.#mayExist = hasFact(parts.paths.outcome) || hasFact(parts.paths.dockerId);
+  }
+
+  /** Begins a task; its outcome comes as an event. */
+  begin(task: 'look' | 'prepare' | 'create' | 'start' | 'follow'): void {
+    const work = {
+      look: () => this.#look(),
+      prepare: () => this.#prepare(),
+      create: () => this.#create(),
+      start: () => this.#start(),
+      follow: () => this.#follow(),
+    }[task];
+    this.#current = this.#current.then(work).catch((error: unknown) => this.#failed(task, error));
+  }
+
+  cancelPreparation(): void {
+    this.#preparing.abort();
+  }
+
+  /** What TASK_RUNNING says of the container: `docker inspect` and its address. */
+  running(): { data?: Uint8Array; ipAddress?: string } {
+    if (this.#facts === undefined) return {};
+    const { raw, ipAddress } = this.#facts;
+    return { data: Buffer.from(JSON.stringify([raw])), ...(ipAddress === undefined ? {} : { ipAddress }) };
+  }
+
+  #failed(task: string, error: unknown): void {
+    if (this.#leaving.signal.aborted) return;
+    if (!isFault(error)) {
+      const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#parts.log.error('a task failed by a bug', { task, error: oneLine(stack) });
+    }
+    this.#parts.tell({ type: 'failed', why: oneLine(error) });
+  }
+
+  /** Asks Docker, again and again where it is away: for ever, or as long as `boundMs`. */
+  async #ask<T>(
+    what: string,
+    work: (engine: Engine) => Promise<T>,
+    signal: AbortSignal,
+    boundMs?: number,
+  ): Promise<T> {
+    return await persist(async () => work(await this.#parts.host.engine(signal)), {
+      signal,
+      log: this.#parts.log,
+      what,
+      mayPass: (error) => isDaemonAway(error) || isFault(error, 'timeout'),
+      ...(boundMs === undefined ? {} : { boundMs }),
+    });
+  }
+
+  /** Whether that container was created for this one, by this or an earlier supervisor of this root. */
+  #isOurs(facts: ContainerFacts): boolean {
+    return (
+      facts.labels[LABEL_CONTAINER] === this.#parts.request.task.containerId &&
+      facts.labels[LABEL_ROOT] === this.#parts.root
+    );
+  }
+
+  /** Our container as Docker has it now: by its noted id, else by name and labels. */
+  async #find(engine: Engine, signal: AbortSignal): Promise<ContainerFacts | 'absent'> {
+    const id = readDockerId(this.#parts.paths);
+    if (id !== undefined) return await engine.inspect(id, signal);
+    const facts = await engine.inspect(this.#name, signal);
+    return facts === 'absent' || this.#isOurs(facts) ? facts : 'absent';
+  }
+
+  async #look(): Promise<void> {
+    const { paths, tell } = this.#parts;
+    const { signal } = this.#leaving;
+    const facts = await this.#ask(
+      'looking for the container',
+      (engine) => this.#find(engine, signal),
+      signal,
+    );
+    if (facts === 'absent') {
+      if (readDockerId(paths) === undefined) return tell({ type: 'found', docker: 'absent' });
+      return tell({ type: 'ended', outcome: lost('The container was removed by somebody else') });
+    }
+    this.#note(facts);
+    switch (facts.state) {
+      case 'created':
+        return tell({ type: 'found', docker: 'created' });
+      case 'running':
+      case 'paused':
+      case 'restarting':
+        this.#noteInit(facts);
+        return tell({ type: 'found', docker: 'running' });
+      case 'removing':
+      case 'exited':
+      case 'dead':
+        await this.#resumeCopy(facts);
+        return this.#end(outcomeOf(facts));
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { request, host, log, onProgress, root, tell } = this.#parts;
+    const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
+    try {
+      makeWorkDirectory(request.task.sandbox);
+      this.#request = await prepare(
+        { request, root, host, log },
+        { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
+      );
+      tell({ type: 'prepared' });
+    } catch (error) {
+      // Called off: whoever did so has gone on already.
+      if (!this.#preparing.signal.aborted) throw error;
+    }
+  }
+
+  async #create(): Promise<void> {
+    const { tell } = this.#parts;
+    const { signal } = this.#leaving;
+    const request = this.#request;
+    if (request === undefined) throw new Error('create without a plan');
+    this.#mayExist = true;
+    const facts = await this.#ask(
+      'creating the container',
+      async (engine) => {
+        // An earlier try may have been carried out though its answer was lost: look before each.
+        const before = await this.#find(engine, signal);
+        if (before !== 'absent') return before;
+        const id = await engine.createContainer(request, signal);
+        const created = await engine.inspect(id, signal);
+        if (created === 'absent')
+          throw new Fault('docker', 'the container vanished right after its creation');
+        return created;
+      },
+      signal,
+      DAEMON_AWAY_BOUND_MS,
+    );
+    this.#note(facts);
+    tell({ type: 'created' });
+  }
+
+  async #start(): Promise<void> {
+    const { tell } = this.#parts;
+    const { signal } = this.#leaving;
+    const facts = this.#expectFacts();
+    const source = await this.#parts.host.outputSource(facts.id, facts.tty, signal);
+    this.#copy = await this.#openCopy(source, facts, true);
+    await this.#ask(
+      'starting the container',
+      (engine) => engine.start(facts.id, signal),
+      signal,
+      DAEMON_AWAY_BOUND_MS,
+    );
+    const started = await this.#ask(
+      'inspecting the container',
+      (engine) => engine.inspect(facts.id, signal),
+      signal,
+    );
+    if (started !== 'absent') {
+      this.#note(started);
+      this.#noteInit(started);
+    }
+    tell({ type: 'started' });
+    void this.#awaitEnd(facts.id);
+  }
+
+  async #follow(): Promise<void> {
+    const facts = this.#expectFacts();
+    await this.#resumeCopy(facts);
+    void this.#awaitEnd(facts.id);
+  }
+
+  /** Takes the output up where it was left; what cannot be had is reported by the copier, and ends no task. */
+  async #resumeCopy(facts: ContainerFacts): Promise<void> {
+    try {
+      const source = await this.#parts.host.outputSource(facts.id, facts.tty, this.#leaving.signal);
+      this.#copy = await this.#openCopy(source, facts, false);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
+    }
+  }
+
+  /** Until the container no longer runs: then its outcome, whatever became of the daemon meanwhile. */
+  async #awaitEnd(id: DockerId): Promise<void> {
+    const { signal } = this.#leaving;
+    try {
+      for (let n = 0; ; n++) {
+        const outcome = await this.#waitOnce(id, signal);
+        if (outcome !== 'again') return this.#end(outcome);
+        await rest(pauseMs(n), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#failed('wait', error);
+    }
+  }
+
+  async #waitOnce(id: DockerId, signal: AbortSignal): Promise<Outcome | 'again'> {
+    const ended = await this.#ask(
+      'waiting for the end',
+      (engine) => engine.wait(id, 'not-running', signal),
+      signal,
+    );
+    const facts =
+      ended === 'absent'
+        ? ended
+        : await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
+    if (facts === 'absent') {
+      // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
+      return lost('The container was removed by somebody else while it ran');
+    }
+    if (facts.state === 'running' || facts.state === 'paused' || facts.state === 'restarting') return 'again';
+    return outcomeOf(facts);
+  }
+
+  #end(outcome: Outcome): void {
+    this.#ended.abort();
+    this.#parts.tell({ type: 'ended', outcome });
+  }
+
+  /** Stops the container within the grace, then kills it, then kills its init: ends only with the container. */
+  stop(graceMs: number): void {
+    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
+    void this.#stop(graceMs, signal).catch((error: unknown) => {
+      if (!signal.aborted) this.#parts.log.error('stopping failed', { error: oneLine(error) });
+    });
+  }
+
+  async #stop(graceMs: number, signal: AbortSignal): Promise<void> {
+    const { log } = this.#parts;
+    const { id } = this.#expectFacts();
+    const ask = (what: string, work: (engine: Engine) => Promise<unknown>): void => {
+      void this.#ask(what, work, signal, DAEMON_AWAY_BOUND_MS).catch((error: unknown) => {
+        if (!signal.aborted) log.warning(`${what} failed`, { error: oneLine(error) });
+      });
+    };
+    ask('stopping the container', (engine) => engine.stop(id, graceMs / 1000, signal));
+    await rest(graceMs + KILL_AFTER_MS, signal);
+    log.warning('the container does not end, killing it', { graceMs });
+    ask('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
+    await rest(KILL_PID_AFTER_MS, signal);
+    const init = parseInit(readJsonFact(this.#parts.paths.init));
+    if (init !== undefined && init.bootId === bootId() && isAlive(init)) {
+      log.warning('Docker does not end the container, killing its init', { pid: init.pid });
+      process.kill(init.pid, 'SIGKILL');
+    }
+  }
+
+  /** The limits that `update` left in the state directory, as far as they differ from those in force. */
+  async applyLimits(signal: AbortSignal): Promise<void> {
+    const { paths, request, log } = this.#parts;
+    const wanted = parseLimits(readJsonFact(paths.limits));
+    if (wanted === undefined || this.#facts === undefined) return;
+    const { id } = this.#facts;
+    try {
+      const facts = await this.#ask(
+        'inspecting',
+        (engine) => engine.inspect(id, signal),
+        signal,
+        DAEMON_AWAY_BOUND_MS,
+      );
+      if (facts === 'absent') return;
+      const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);
+      if (body === undefined) return;
+      await this.#ask(
+        'updating limits',
+        (engine) => engine.updateLimits(id, body, signal),
+        signal,
+        DAEMON_AWAY_BOUND_MS,
+      );
+      log.info('limits changed', { ...body });
+    } catch (error) {
+      // The container may have ended meanwhile; a task is never ended for its limits.
+      if (!signal.aborted) log.warning('limits not changed', { error: oneLine(error) });
+    }
+  }
+
+  /** Until every byte that the container wrote is in the sandbox, or the bound is over. */
+  async drain(signal: AbortSignal): Promise<void> {
+    if (this.#copy === undefined) return;
+    const over = new AbortController();
+    const bound = rest(DRAIN_BOUND_MS, AbortSignal.any([signal, over.signal])).then(
+      () => 'late' as const,
+      () => 'late' as const,
+    );
+    const first = await Promise.race([this.#copy.drained.then(() => 'drained' as const), bound]);
+    over.abort();
+    if (first === 'late')
+      this.#parts.log.error('the last output did not come in time', { boundMs: DRAIN_BOUND_MS });
+    await this.#copy.close();
+    this.#copy = undefined;
+  }
+
+  /** Removes the container with its anonymous volumes; returns when it is gone. Never one that is not ours. */
+  async remove(signal: AbortSignal): Promise<void> {
+    await this.#current;
+    if (!this.#mayExist) return;
+    await this.#ask(
+      'removing the container',
+      async (engine) => {
+        const facts = await this.#find(engine, signal);
+        if (facts !== 'absent') await engine.remove(facts.id, { force: true, volumes: true }, signal);
+      },
+      signal,
+    );
+  }
+
+  /** Lets go without ending anything. */
+  async abandon(): Promise<void> {
+    this.#leaving.abort();
+    await this.#copy?.close();
+  }
+
+  async #openCopy(
+    source: Parameters<typeof startCopy>[0]['source'],
+    facts: ContainerFacts,
+    fresh: boolean,
+  ): Promise<OutputCopy> {
+    const { request, paths, log } = this.#parts;
+    const { sandbox } = request.task;
+    return await startCopy(
+      { source, log, signal: this.#leaving.signal },
+      { stdoutFile: `${sandbox}/stdout`, stderrFile: `${sandbox}/stderr`, stateDir: paths.directory },
+      { tty: facts.tty, logDriver: facts.logDriver, fresh },
+    );
+  }
+
+  #expectFacts(): ContainerFacts {
+    if (this.#facts === undefined) throw new Error('no container yet');
+    return this.#facts;
+  }
+
+  #note(facts: ContainerFacts): void {
+    const { root, paths, request } = this.#parts;
+    this.#facts = facts;
+    this.#mayExist = true;
+    if (readDockerId(paths) !== facts.id) noteDockerId(root, paths, request.task.containerId, facts.id);
+  }
+
+  /** pid, with what proves later that it is still that process. */
+  #noteInit(facts: ContainerFacts): void {
+    const { paths } = this.#parts;
+    const init = facts.pid === undefined ? undefined : identify(facts.pid);
+    if (init === undefined) return;
+    writeFactSync(paths.pid, `${init.pid}\n`);
+    writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+  }
+}
+
+function lost(why: string): Outcome {
+  return { kind: 'lost', why };
+}
+
+/** How Docker says that a container ended. */
+function outcomeOf(facts: ContainerFacts): Outcome {
+  const { exitCode, oomKilled, hostConfig } = facts;
+  const memoryLimitBytes = hostConfig.Memory ?? 0;
+  return { kind: 'exited', exitCode, oomKilled, ...(memoryLimitBytes > 0 ? { memoryLimitBytes } : {}) };
+}

@@ -1,0 +1,64 @@
+// The one TCP port on which slaves reach our executors. It must stay the same across a crash: what a slave sends to the
+// old one while we listen on another is lost. So it is kept in the state directory, and lies outside the range from
+// which the kernel gives ports to others.
+
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Fault, isFault } from '../fault.ts';
+import { readFact, writeFactSync } from '../host/facts.ts';
+import type { Log } from '../host/log.ts';
+import type { ExecutorPort } from '../mesos/executor-port.ts';
+import { rootPaths } from '../state/layout.ts';
+
+const PORTS = { from: 20_000, to: 29_999 } as const;
+const TRIES = 100;
+
+/**
+ * Listens on the port that was used last, else on the configured one, else on a free one, and notes it.
+ * Throws Fault `conflict` if none can be had.
+ */
+export async function listenForSlaves(
+  port: ExecutorPort,
+  root: string,
+  configured: number | undefined,
+  log: Log,
+): Promise<void> {
+  const path = rootPaths(root).port;
+  const last = Number(readFact(path)?.trim());
+  if (Number.isInteger(last) && last > 0) {
+    if (await tryPort(port, last)) return;
+    log.error('the executor port was taken meanwhile: kills of running tasks reach us only as destroy', {
+      port: last,
+    });
+  }
+  const ephemeral = ephemeralRange();
+  for (let n = 0; n < TRIES; n++) {
+    const candidate = n === 0 && configured !== undefined ? configured : randomInt(PORTS.from, PORTS.to + 1);
+    const chosen = n === 0 && configured !== undefined;
+    if (!chosen && candidate >= ephemeral.from && candidate <= ephemeral.to) continue;
+    if (await tryPort(port, candidate)) {
+      writeFactSync(path, `${candidate}\n`);
+      return;
+    }
+    if (chosen) log.warning('the configured executor port is taken, using another', { port: candidate });
+  }
+  throw new Fault('conflict', `no free port between ${PORTS.from} and ${PORTS.to} for the executor protocol`);
+}
+
+async function tryPort(port: ExecutorPort, number: number): Promise<boolean> {
+  try {
+    await port.listen(number);
+    return true;
+  } catch (error) {
+    if (isFault(error, 'conflict')) return false;
+    throw error;
+  }
+}
+
+function ephemeralRange(): { from: number; to: number } {
+  const [from = 32_768, to = 60_999] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  return { from, to };
+}

@@ -1,0 +1,301 @@
+// Looks after one container from its acceptance to its removal. It carries out the steps that container/life.ts decides,
+// one event at a time, and turns what comes of them into events. What takes long runs beside the queue and reports back;
+// what has to be on disk before the next step is waited for.
+
+import type { MesosContainerId } from '../container/identity.ts';
+import { type Life, type LifeEvent, newLife, next, type Step, type TimerName } from '../container/life.ts';
+import {
+  type Ending,
+  ending,
+  type Outcome,
+  TaskState,
+  type TaskStateNumber,
+} from '../container/termination.ts';
+import { oneLine } from '../fault.ts';
+import { writeFact, writeFactSync } from '../host/facts.ts';
+import { type FileLock, tryLock } from '../host/flock.ts';
+import type { Log } from '../host/log.ts';
+import { appendLine } from '../host/sandbox.ts';
+import { type ContainerPaths, containerPaths } from '../state/layout.ts';
+import type { RequestRecord } from '../state/records.ts';
+import { hasFact } from '../state/store.ts';
+import type { DockerWork } from './docker-work.ts';
+import { hostMayPass, pauseMs, persist, rest } from './pauses.ts';
+import type { TaskReporter } from './reporter.ts';
+import { restoreLife, termsOf } from './restore.ts';
+
+/** TASK_STARTING says how far a pull is this often. */
+const PROGRESS_EVERY_MS = 10_000;
+
+export interface KeeperParts {
+  readonly root: string;
+  readonly request: RequestRecord;
+  readonly log: Log;
+  /** undefined where nobody is to be told: an executor task, or no slave. */
+  readonly reporter: ((tell: (event: LifeEvent) => void) => TaskReporter) | undefined;
+  readonly docker: (tell: (event: LifeEvent) => void, onProgress: (text: string) => void) => DockerWork;
+  /** Whether the slave that launched this container still lives; asked when no `wait` came. */
+  readonly slaveLives: () => Promise<boolean>;
+  /** The container is reported and gone from Docker: nothing is left to look after. */
+  readonly onDone: () => void;
+}
+
+export class Keeper {
+  readonly id: MesosContainerId;
+  readonly paths: ContainerPaths;
+  /** Fulfilled when the container is gone from Docker. */
+  readonly gone: Promise<void>;
+  readonly #parts: KeeperParts;
+  readonly #log: Log;
+  readonly #docker: DockerWork;
+  readonly #reporter: TaskReporter | undefined;
+  readonly #stopping = new AbortController();
+  readonly #timers = new Map<TimerName, NodeJS.Timeout>();
+  readonly #events: LifeEvent[] = [];
+  #life: Life;
+  #lock: FileLock | undefined;
+  #carrying = false;
+  #progress: { text: string; toldAt: number } | undefined;
+  #resolveGone: () => void = () => {};
+
+  constructor(parts: KeeperParts, life: 'new' | 'restore') {
+    this.#parts = parts;
+    this.id = parts.request.task.containerId;
+    this.paths = containerPaths(parts.root, this.id);
+    this.#log = parts.log;
+    this.gone = new Promise((resolve) => {
+      this.#resolveGone = resolve;
+    });
+    const tell = (event: LifeEvent): void => this.tell(event);
+    this.#reporter = parts.reporter?.(tell);
+    this.#docker = parts.docker(tell, (text) => this.#progressed(text));
+    this.#life = life === 'new' ? newLife(termsOf(parts.request)) : restoreLife(this.paths, parts.request);
+  }
+
+  /** Whether the Termination is written: `wait` can answer. */
+  get reported(): boolean {
+    return this.#life.phase === 'reported' && hasFact(this.paths.termination);
+  }
+
+  /** Takes the `wait` lock, with pauses while a caller that was woken too early holds it. */
+  async lock(): Promise<void> {
+    for (let n = 0; !this.#stopping.signal.aborted && !this.reported && this.#lock === undefined; n++) {
+      const lock = await tryLock(this.paths.lock('wait'));
+      if (lock === undefined) await rest(pauseMs(Math.min(n, 2)), this.#stopping.signal);
+      else if (this.#life.phase === 'reported') lock.release();
+      else this.#lock = lock;
+    }
+  }
+
+  /** An event from outside (the socket), or from what this keeper started. Returns at once. */
+  tell(event: LifeEvent): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#events.push(event);
+    if (!this.#carrying) void this.#carryOn();
+  }
+
+  /** Puts the limits noted in the state directory into force; resolves when that is done or nothing runs. */
+  async applyLimits(): Promise<void> {
+    if (this.#life.phase === 'running') await this.#docker.applyLimits(this.#stopping.signal);
+  }
+
+  /** Lets go of everything without ending anything: the supervisor stops, the container goes on. */
+  async abandon(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#reporter?.close();
+    await this.#docker.abandon();
+    this.#lock?.release();
+  }
+
+  async #carryOn(): Promise<void> {
+    this.#carrying = true;
+    for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) {
+      const before = this.#life.phase;
+      const { life, steps } = next(this.#life, event);
+      this.#life = life;
+      if (life.phase !== before)
+        this.#log.debug('phase', { from: before, to: life.phase, event: event.type });
+      for (const step of steps) {
+        try {
+          await this.#carryOut(step);
+        } catch (error) {
+          if (!this.#stopping.signal.aborted)
+            this.#log.error('step failed', { step: step.type, error: oneLine(error) });
+        }
+      }
+    }
+    this.#carrying = false;
+  }
+
+  async #carryOut(step: Step): Promise<void> {
+    switch (step.type) {
+      case 'dial':
+        await this.#reporter?.dial();
+        return;
+      case 'reregister':
+        this.#reporter?.reregister();
+        return;
+      case 'look':
+      case 'prepare':
+      case 'create':
+      case 'start':
+      case 'follow':
+        // Beside the queue: the outcome comes back as an event.
+        this.#docker.begin(step.type);
+        return;
+      case 'cancel':
+        this.#docker.cancelPreparation();
+        return;
+      case 'apply-limits':
+        void this.#docker.applyLimits(this.#stopping.signal);
+        return;
+      case 'note-end':
+        writeFactSync(this.paths.wantedEnd, JSON.stringify(step.end));
+        this.#log.info('end wanted', { cause: step.end.cause, graceMs: step.end.graceMs });
+        return;
+      case 'note-run-task':
+        writeFactSync(this.paths.runTask, '');
+        return;
+      case 'stop':
+        this.#docker.stop(step.graceMs);
+        return;
+      case 'report':
+        await this.#report(step.state);
+        return;
+      case 'record':
+        void this.#record(step.outcome);
+        return;
+      case 'terminate':
+        await this.#terminate();
+        return;
+      case 'clean-up':
+        void this.#cleanUp();
+        return;
+      case 'arm':
+        this.#arm(step.timer, step.ms);
+        return;
+      case 'disarm':
+        clearTimeout(this.#timers.get(step.timer));
+        this.#timers.delete(step.timer);
+        return;
+    }
+  }
+
+  #ending(): Ending {
+    const { outcome, wantedEnd } = this.#life;
+    return ending(outcome ?? { kind: 'lost', why: 'the container was lost' }, wantedEnd?.cause);
+  }
+
+  async #report(state: TaskStateNumber): Promise<void> {
+    if (this.#reporter === undefined) return;
+    switch (state) {
+      case TaskState.STARTING:
+        // Said only where there is something to wait for: an image that is being pulled.
+        if (this.#progress === undefined) return;
+        this.#progress.toldAt = Date.now();
+        await this.#reporter.report({ state, message: this.#progress.text });
+        return;
+      case TaskState.RUNNING:
+        await this.#reporter.report({ state, message: 'Container running', ...this.#docker.running() });
+        return;
+      case TaskState.KILLING:
+        await this.#reporter.report({ state, message: 'The framework asked for the end of the task' });
+        return;
+      default: {
+        const { message, reason } = this.#ending();
+        await this.#reporter.report({ state, message, ...(reason === undefined ? {} : { reason }) });
+      }
+    }
+  }
+
+  #progressed(text: string): void {
+    const first = this.#progress === undefined;
+    this.#progress = { text, toldAt: this.#progress?.toldAt ?? 0 };
+    if (!first && Date.now() - this.#progress.toldAt < PROGRESS_EVERY_MS) return;
+    this.#progress.toldAt = Date.now();
+    this.#log.info('preparing', { progress: text });
+    this.tell({ type: 'progress' });
+  }
+
+  /** The last output, then the outcome on disk. Tried for as long as it takes: an end that is not recorded is lost. */
+  async #record(outcome: Outcome): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      await this.#docker.drain(signal);
+      if (outcome.kind === 'failed' || outcome.kind === 'lost') this.#explain(outcome.why);
+      await this.#durably('writing the outcome', async () => {
+        if (outcome.kind === 'exited') await writeFact(this.paths.exit, `${outcome.exitCode}\n`);
+        await writeFact(this.paths.outcome, JSON.stringify(outcome));
+      });
+      this.#log.info('ended', { ...outcome });
+      this.tell({ type: 'recorded' });
+    } catch (error) {
+      if (!signal.aborted) this.#log.error('the outcome could not be recorded', { error: oneLine(error) });
+    }
+  }
+
+  /** One line for whoever reads the sandbox to learn why the task failed. */
+  #explain(why: string): void {
+    try {
+      appendLine(`${this.#parts.request.task.sandbox}/stderr`, `deimos: ${why}`);
+    } catch (error) {
+      this.#log.warning("cannot write to the sandbox's stderr", { error: oneLine(error) });
+    }
+  }
+
+  async #terminate(): Promise<void> {
+    const { state, message, reason, killed, status } = this.#ending();
+    const command = this.#parts.request.task.kind === 'command';
+    const termination = {
+      // For an executor that simply ended the slave itself decides what becomes of its tasks.
+      ...(command || reason !== undefined ? { state } : {}),
+      message,
+      killed,
+      reasons: reason === undefined ? [] : [reason],
+      ...(status === undefined ? {} : { status }),
+    };
+    await this.#durably('writing the termination', () =>
+      writeFact(this.paths.termination, `${JSON.stringify(termination)}\n`),
+    );
+    this.#lock?.release();
+    this.#lock = undefined;
+    this.#reporter?.close();
+    this.#log.info('terminated', { state, killed, status, message });
+  }
+
+  async #cleanUp(): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      await this.#docker.remove(signal);
+      await this.#durably('noting the removal', () => writeFact(this.paths.removed, ''));
+      this.#resolveGone();
+      this.#parts.onDone();
+    } catch (error) {
+      if (!signal.aborted) this.#log.error('the container could not be removed', { error: oneLine(error) });
+    }
+  }
+
+  async #durably(what: string, work: () => Promise<void>): Promise<void> {
+    await persist(work, { signal: this.#stopping.signal, log: this.#log, what, mayPass: hostMayPass });
+  }
+
+  #arm(timer: TimerName, ms: number): void {
+    clearTimeout(this.#timers.get(timer));
+    this.#timers.set(
+      timer,
+      setTimeout(() => {
+        this.#timers.delete(timer);
+        if (timer === 'wait-seen') void this.#missWait(ms);
+        else this.tell({ type: 'timeout', timer });
+      }, ms),
+    );
+  }
+
+  /** No `wait` in all this time: if the slave lives it has forgotten the container; if not, its successor will ask. */
+  async #missWait(againMs: number): Promise<void> {
+    if (hasFact(this.paths.waitSeen) || this.#life.phase === 'reported') return;
+    if (await this.#parts.slaveLives()) this.tell({ type: 'forgotten' });
+    else if (this.#parts.request.task.slavePid !== undefined) this.#arm('wait-seen', againMs);
+  }
+}

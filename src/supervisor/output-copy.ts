@@ -1,0 +1,400 @@
+// Copies what one container writes into the files of its sandbox, from before its start until it has ended, across
+// deaths of this process and of Docker's connection. Byte for byte; what cannot be had is reported, never made up.
+// It reads no faster than it writes: a slow disk slows the task down and costs no memory.
+
+import { join as joinPath } from 'node:path';
+import { Demultiplexer, type StreamName } from '../docker/frames.ts';
+import type { Attachment, OutputSource } from '../docker/output.ts';
+import { isFault, oneLine } from '../fault.ts';
+import type { Log } from '../host/log.ts';
+import { type AttachState, Handover } from './output-handover.ts';
+import { type Loss, OutputLane } from './output-lane.ts';
+import { catchUp, endsAlike, pinBeginning } from './output-log.ts';
+import { pauseMs, rest } from './pauses.ts';
+
+export type { Loss } from './output-lane.ts';
+
+export interface OutputReport {
+  /** Empty: the files have every byte. */
+  readonly lost: readonly Loss[];
+}
+
+export interface OutputCopy {
+  /**
+   * Resolves once the container has ended and all that it wrote is in the files, or reported as lost. Rejects with the
+   * signal's reason, or after close().
+   */
+  readonly drained: Promise<OutputReport>;
+  /**
+   * Tells that the container has ended. Docker's attach ends by itself then, but not if it was opened in the moment of
+   * the end: after a while the rest is taken from the log. Safe to call twice.
+   */
+  noteEnded(): void;
+  /** Stops without draining; a later startCopy takes up there. Resolves when nothing is under way any more. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export interface CopyDeps {
+  readonly source: OutputSource;
+  readonly log: Log;
+  /** Aborted: as close(). */
+  readonly signal: AbortSignal;
+}
+
+export interface CopyPaths {
+  readonly stdoutFile: string;
+  readonly stderrFile: string;
+  /** Exists already; gets `stdout.copied` and `stderr.copied`. */
+  readonly stateDir: string;
+}
+
+export interface CopyOptions {
+  readonly tty: boolean;
+  /** As the container was created: `none` has no log. */
+  readonly logDriver: string;
+  /** The container was never started: what older counter files say is forgotten. */
+  readonly fresh: boolean;
+  /** How long a task is held up while its output cannot be written. */
+  readonly writePatienceMs?: number;
+}
+
+const WRITE_PATIENCE_MS = 60_000;
+/** Lines that come one by one are taken together: 0 after a quiet moment, then doubling. A small read costs as much as a large one. */
+const GATHER_MS_MIN = 5;
+const GATHER_MS_MAX = 100;
+const GATHER_BELOW_BYTES = 16 * 1024;
+/** Docker closes the streams a moment before it calls the container ended. */
+const ENDING_BOUND_MS = 2_000;
+const ENDING_POLL_MS = 20;
+/** How long after the container's end its attach may go on without a byte. */
+const ENDED_ATTACH_BOUND_MS = 3_000;
+/** When the log is asked for its first message; a container that is gone by then needs no more. */
+const PIN_AFTER_MS = 500;
+/** Up to here the end is checked by counting, beyond by the last lines. */
+const COUNT_AT_END_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Resolves when the attach is open, so that the container may be started; for a container that ended while nobody copied,
+ * when that is known. `fresh`: Faults as attach and `host` if a file cannot be had. Otherwise it tries until Docker answers
+ * and rejects only with Fault `host` or the signal's reason. Call once per container at a time.
+ */
+export async function startCopy(deps: CopyDeps, paths: CopyPaths, options: CopyOptions): Promise<OutputCopy> {
+  deps.signal.throwIfAborted();
+  const closing = new AbortController();
+  const signal = AbortSignal.any([deps.signal, closing.signal]);
+  const lanes = openLanes(deps.log, paths, options);
+  const copier = new Copier({ ...deps, signal }, lanes, options);
+  const opened = Promise.withResolvers<void>();
+  const drained = copier.run(opened.resolve).finally(() => {
+    for (const lane of lanes) lane.close();
+  });
+  drained.catch(opened.reject);
+  const close = async (): Promise<void> => {
+    closing.abort(new DOMException('the copy was closed', 'AbortError'));
+    await drained.catch(() => undefined);
+  };
+  try {
+    await opened.promise;
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { drained, noteEnded: () => copier.noteEnded(), close };
+}
+
+function openLanes(log: Log, paths: CopyPaths, options: CopyOptions): readonly OutputLane[] {
+  const lanes: OutputLane[] = [];
+  const laneOptions = { writePatienceMs: options.writePatienceMs ?? WRITE_PATIENCE_MS };
+  const streams: readonly (readonly [StreamName, string])[] = options.tty
+    ? [['stdout', paths.stdoutFile]]
+    : [
+        ['stdout', paths.stdoutFile],
+        ['stderr', paths.stderrFile],
+      ];
+  try {
+    for (const [stream, output] of streams) {
+      const journal = joinPath(paths.stateDir, `${stream}.copied`);
+      lanes.push(new OutputLane(stream, { output, journal, notices: paths.stderrFile }, laneOptions, log));
+    }
+  } catch (error) {
+    for (const lane of lanes) lane.close();
+    throw error;
+  }
+  return lanes;
+}
+
+class Copier {
+  readonly #deps: CopyDeps;
+  readonly #lanes: readonly OutputLane[];
+  readonly #options: CopyOptions;
+  /** Streams whose log is of no use: there is none, or it does not fit what was written. */
+  readonly #withoutLog = new Set<OutputLane>();
+  readonly #pinned = new Set<OutputLane>();
+  #session: Session | undefined;
+  #wasEnded = false;
+
+  constructor(deps: CopyDeps, lanes: readonly OutputLane[], options: CopyOptions) {
+    this.#deps = deps;
+    this.#lanes = lanes;
+    this.#options = options;
+    if (options.logDriver === 'none') for (const lane of lanes) this.#withoutLog.add(lane);
+  }
+
+  async run(opened: () => void): Promise<OutputReport> {
+    const { signal, log } = this.#deps;
+    let session = this.#options.fresh ? await this.#attachFresh() : undefined;
+    for (let tries = 0; ; tries++) {
+      try {
+        session ??= await this.#resume();
+        opened();
+        // Ended while nobody copied: resuming has brought all there is.
+        if (session === undefined) break;
+        const { isWhole, gotBytes } = await this.#copy(session);
+        if (await this.#hasEnded()) {
+          await this.#makeSure(isWhole);
+          break;
+        }
+        if (gotBytes) tries = 0;
+        if (tries === 0) log.warning('the attach ended before the container, attaching again');
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isFault(error, 'docker', 'timeout', 'not-found', 'conflict', 'protocol')) throw error;
+        if (tries === 0) log.warning('output: Docker fails, will be tried again', { error: oneLine(error) });
+      }
+      session = undefined;
+      await rest(pauseMs(tries), signal);
+    }
+    return { lost: this.#lanes.flatMap((lane) => lane.losses) };
+  }
+
+  noteEnded(): void {
+    this.#wasEnded = true;
+    this.#session?.endWhenIdle(ENDED_ATTACH_BOUND_MS);
+  }
+
+  async #attachFresh(): Promise<Session> {
+    for (const lane of this.#lanes) lane.begin();
+    return new Session(await this.#deps.source.attach(this.#deps.signal), this.#deps.signal);
+  }
+
+  /** Brings the files up to date and attaches; undefined if the container has ended, its output being complete. */
+  async #resume(): Promise<Session | undefined> {
+    const { source, signal, log } = this.#deps;
+    const isAlive = await source.isAlive(signal);
+    await Promise.all(this.#lanes.map((lane) => this.#takeUp(lane, !isAlive)));
+    if (!isAlive) return undefined;
+    const session = new Session(await source.attach(signal), signal);
+    // An attach to a container that has just ended would never end itself.
+    if (!(await source.isAlive(signal))) session.endWhenIdle(0);
+    for (const lane of this.#lanes) {
+      if (this.#withoutLog.has(lane)) continue;
+      session.handovers.set(lane.stream, new Handover(lane, source, session, log));
+    }
+    return session;
+  }
+
+  async #takeUp(lane: OutputLane, ended: boolean): Promise<void> {
+    const recovered = lane.recover();
+    if (recovered?.isOfThisBoot === false) {
+      lane.lose('unknown', 'the machine was restarted');
+      this.#withoutLog.add(lane);
+    } else if (this.#withoutLog.has(lane)) {
+      lane.lose('unknown', 'nobody copied for a while, and there is no log that could be read');
+    } else {
+      await this.#fromLog(lane, { ended, tail: recovered?.tail ?? Buffer.alloc(0) });
+    }
+  }
+
+  async #fromLog(lane: OutputLane, options: Parameters<typeof catchUp>[2]): Promise<void> {
+    try {
+      await catchUp(lane, this.#deps.source, options, this.#deps.signal);
+    } catch (error) {
+      // A driver that cannot be read, or a container removed behind our back.
+      const isGone = isFault(error, 'not-found') && options.ended;
+      if (!isFault(error, 'refused') && !isGone) throw error;
+      this.#withoutLog.add(lane);
+      if (options.attachedToEnd !== true)
+        lane.lose('unknown', 'nobody copied for a while, and the log cannot be read');
+    }
+  }
+
+  /** Copies until the attach ends. `isWhole`: every stream was copied from it up to that end. */
+  async #copy(session: Session): Promise<{ isWhole: boolean; gotBytes: boolean }> {
+    const { signal } = this.#deps;
+    const frames = new Demultiplexer();
+    let gatherMs = 0;
+    let gotBytes = false;
+    let caughtUpMs = Date.now();
+    this.#session = session;
+    if (this.#wasEnded) session.endWhenIdle(ENDED_ATTACH_BOUND_MS);
+    try {
+      for (;;) {
+        const beginMs = performance.now();
+        const bytes = await session.read();
+        if (bytes === undefined) break;
+        gotBytes = true;
+        const receivedMs = Date.now();
+        const pieces = this.#sort(bytes, frames, session);
+        await Promise.all(
+          this.#lanes.map(async (lane) => {
+            const own = pieces.get(lane.stream);
+            if (own === undefined) return;
+            lane.stamp(receivedMs, caughtUpMs);
+            await lane.append(own, signal);
+            this.#pin(lane, session);
+          }),
+        );
+        await session.untilRoom();
+        if (bytes.length >= GATHER_BELOW_BYTES || session.isHolding) {
+          gatherMs = 0;
+        } else {
+          const wasIdle = receivedMs > 0 && performance.now() - beginMs > GATHER_MS_MAX * 2;
+          gatherMs = wasIdle ? GATHER_MS_MIN : Math.min(Math.max(gatherMs * 2, GATHER_MS_MIN), GATHER_MS_MAX);
+          // Less than was asked for: the socket was empty then.
+          caughtUpMs = receivedMs;
+          await rest(gatherMs, signal);
+        }
+      }
+    } finally {
+      await session.close();
+    }
+    signal.throwIfAborted();
+    return { isWhole: frames.atBoundary && !session.isHolding && !session.wasCut, gotBytes };
+  }
+
+  /** The pieces to append at once; what is to be held back is given to its handover. */
+  #sort(bytes: Buffer, frames: Demultiplexer, session: Session): ReadonlyMap<StreamName, readonly Buffer[]> {
+    const pieces = new Map<StreamName, Buffer[]>();
+    const take = (stream: StreamName, piece: Buffer): void => {
+      const handover = session.handovers.get(stream);
+      if (handover !== undefined && !handover.isLive) {
+        handover.hold(piece);
+        return;
+      }
+      const own = handover === undefined ? piece : handover.cut(piece);
+      const sorted = pieces.get(stream);
+      if (sorted === undefined) pieces.set(stream, [own]);
+      else sorted.push(own);
+    };
+    if (this.#options.tty) take('stdout', bytes);
+    else frames.push(bytes, take);
+    return pieces;
+  }
+
+  /** Later a stream's place in the log is counted from its first message; that must be known before the log rotates. */
+  #pin(lane: OutputLane, session: Session): void {
+    if (lane.state.anchorNs > 0n || this.#pinned.has(lane) || this.#withoutLog.has(lane)) return;
+    this.#pinned.add(lane);
+    const { source, log } = this.#deps;
+    const pin = async (): Promise<void> => {
+      await rest(PIN_AFTER_MS, session.signal);
+      await pinBeginning(lane, source, session.signal);
+    };
+    pin().catch((error: unknown) => {
+      // Only the place is not known then, and is looked for when it is needed.
+      if (!session.signal.aborted) log.debug('the log could not be read', { error: oneLine(error) });
+    });
+  }
+
+  /** Waits a moment for it: Docker closes the streams first. */
+  async #hasEnded(): Promise<boolean> {
+    const { source, signal } = this.#deps;
+    const begin = performance.now();
+    while (await source.isAlive(signal)) {
+      if (performance.now() - begin > ENDING_BOUND_MS) return false;
+      await rest(ENDING_POLL_MS, signal);
+    }
+    return true;
+  }
+
+  /** The container has ended: whether the log has something that the attach did not bring. */
+  async #makeSure(isWhole: boolean): Promise<void> {
+    const { source, signal } = this.#deps;
+    // Other drivers than `local` may change bytes: their word does not count against that of the attach.
+    if (isWhole && this.#options.logDriver !== 'local') return;
+    await Promise.all(
+      this.#lanes.map(async (lane) => {
+        if (this.#withoutLog.has(lane)) {
+          if (!isWhole) lane.lose('unknown', 'the attach broke off, and there is no log that could be read');
+          return;
+        }
+        const tail = lane.recover()?.tail ?? Buffer.alloc(0);
+        const { position, anchorAt } = lane.state;
+        if (isWhole && position - anchorAt > COUNT_AT_END_BYTES_MAX) {
+          if (await endsAlike(lane, source, tail, signal)) return;
+        }
+        await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole });
+      }),
+    );
+  }
+}
+
+/** One attach, from its beginning to its end, and the streams that do not flow from it yet. */
+class Session implements AttachState {
+  readonly requestedNs: bigint;
+  readonly handovers = new Map<StreamName, Handover>();
+  readonly signal: AbortSignal;
+  readonly #attachment: Attachment;
+  readonly #over = new AbortController();
+  #reads = 0;
+  #isReading = false;
+  #idleBound: { readonly ms: number; timer?: NodeJS.Timeout } | undefined;
+  /** It did not end by itself. */
+  wasCut = false;
+
+  constructor(attachment: Attachment, signal: AbortSignal) {
+    this.#attachment = attachment;
+    this.requestedNs = attachment.requestedNs;
+    this.signal = AbortSignal.any([signal, this.#over.signal]);
+  }
+
+  get idleSince(): number | undefined {
+    return this.#isReading ? this.#reads : undefined;
+  }
+
+  get isHolding(): boolean {
+    return [...this.handovers.values()].some((handover) => !handover.isLive);
+  }
+
+  async read(): Promise<Buffer | undefined> {
+    this.#isReading = true;
+    this.#watch();
+    const bytes = await this.#attachment.read();
+    clearTimeout(this.#idleBound?.timer);
+    this.#isReading = false;
+    this.#reads += 1;
+    return bytes;
+  }
+
+  /** Ends it when a read has waited so long. */
+  endWhenIdle(ms: number): void {
+    clearTimeout(this.#idleBound?.timer);
+    this.#idleBound = { ms };
+    if (this.#isReading) this.#watch();
+  }
+
+  #watch(): void {
+    const bound = this.#idleBound;
+    if (bound === undefined) return;
+    bound.timer = setTimeout(() => {
+      this.wasCut = true;
+      this.#attachment.close();
+    }, bound.ms);
+  }
+
+  /** While as much is held back of a stream as may be, nothing is read: the task waits. */
+  async untilRoom(): Promise<void> {
+    for (const handover of this.handovers.values()) if (handover.isFull) await handover.done;
+  }
+
+  /** Safe to call twice. What is held back is forgotten: the log has it. */
+  async close(): Promise<void> {
+    this.#attachment.close();
+    this.#over.abort(new DOMException('the attach ended', 'AbortError'));
+    for (const handover of this.handovers.values()) {
+      await handover.done.catch((error: unknown) => {
+        if (!this.signal.aborted || error !== this.signal.reason) throw error;
+      });
+    }
+  }
+}

@@ -1,0 +1,243 @@
+// The counter file of one output stream: how many of its bytes are certainly in the sandbox's file, and a copy of the
+// last ones. A record goes in before each append, its bytes with it, so that after a SIGKILL between any two instructions
+// it can be told whether the append happened. Not fsynced: it outlives the process, not the machine.
+//
+// Two segments are filled in turn with records of consecutive numbers; a record that was torn falls back on the one
+// before it, whose append was then complete. The file's size is fixed, and its blocks are taken when it is made.
+
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  write,
+  writeSync,
+  writev,
+} from 'node:fs';
+import { crc32 } from 'node:zlib';
+import { errnoOf, Fault } from '../fault.ts';
+
+/** The largest append. */
+export const CHUNK_BYTES_MAX = 64 * 1024;
+const SEGMENT_BYTES = 192 * 1024;
+const SEGMENTS = 2;
+const HEADER_BYTES = 88;
+const MAGIC = 0x314f4344;
+const CRC_AT = HEADER_BYTES - 4;
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+/** A short append ends at a multiple of this in the file, whatever the file system's blocks are. */
+const PARTIAL_ALIGN_BYTES = 512;
+/** How much of what others appended to the file in the meantime is looked through. */
+const FOREIGN_BYTES_MAX = 4 * 1024 * 1024;
+
+/** What is known at the moment of an append. Positions count the stream's bytes from its beginning. */
+export interface JournalState {
+  /** Bytes of the stream before this append. */
+  readonly position: number;
+  /** A message of the log with this stamp begins at `anchorAt`; 0 while none is known, which is the log's beginning. */
+  readonly anchorNs: bigint;
+  readonly anchorAt: number;
+  /** When the last bytes came, and when there was last nothing left to read: ms since 1970. */
+  readonly receivedMs: number;
+  readonly caughtUpMs: number;
+}
+
+export interface Recovered {
+  readonly state: JournalState;
+  /** The stream's last bytes up to `state.position`, as many as the file still has. */
+  readonly tail: Buffer;
+  /** The file is of another boot of this machine: what reached the disk is not known. */
+  readonly isOfThisBoot: boolean;
+}
+
+interface Found {
+  readonly sequence: bigint;
+  readonly state: JournalState;
+  readonly sizeBefore: number;
+  readonly bootCrc: number;
+  readonly bytes: Buffer;
+  readonly segment: number;
+  readonly end: number;
+}
+
+export class Journal {
+  readonly #fd: number;
+  readonly #bootCrc = crc32(readFileSync(BOOT_ID));
+  readonly #header = Buffer.alloc(HEADER_BYTES);
+  #sequence = 1n;
+  #segment = 0;
+  #at = 0;
+
+  /** Opens or makes the file. Fault `host`. */
+  constructor(path: string) {
+    try {
+      const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+      this.#fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    } catch (error) {
+      throw new Fault('host', `cannot open ${path}: ${errnoOf(error) ?? 'unknown error'}`, error);
+    }
+  }
+
+  /**
+   * Reads what the file says and looks into `outputFd` (readable) for the append that it announces last.
+   * undefined for a file without a record: nothing was ever written. Goes on after the last record.
+   */
+  recover(outputFd: number | undefined): Recovered | undefined {
+    const image = Buffer.alloc(SEGMENT_BYTES * SEGMENTS);
+    readFully(this.#fd, image, 0);
+    const found = [...recordsOf(image, 0), ...recordsOf(image, 1)].sort((a, b) =>
+      a.sequence < b.sequence ? -1 : 1,
+    );
+    const last = found.at(-1);
+    if (last === undefined) return undefined;
+    this.#sequence = last.sequence + 1n;
+    this.#segment = last.segment;
+    this.#at = last.end;
+    const done = outputFd === undefined ? last.bytes.length : appended(outputFd, last.sizeBefore, last.bytes);
+    const parts: Buffer[] = [last.bytes.subarray(0, done)];
+    let start = last.state.position;
+    for (const record of found.slice(0, -1).reverse()) {
+      if (record.state.position + record.bytes.length !== start) break;
+      start = record.state.position;
+      parts.unshift(record.bytes);
+    }
+    return {
+      state: { ...last.state, position: last.state.position + done },
+      tail: Buffer.concat(parts),
+      isOfThisBoot: last.bootCrc === this.#bootCrc,
+    };
+  }
+
+  /** Forgets all and takes the blocks. Fault `host` if the disk is full. */
+  reset(): void {
+    try {
+      ftruncateSync(this.#fd, 0);
+      writeSync(this.#fd, Buffer.alloc(SEGMENT_BYTES * SEGMENTS), 0, SEGMENT_BYTES * SEGMENTS, 0);
+    } catch (error) {
+      throw new Fault('host', `cannot write a counter file: ${errnoOf(error) ?? 'unknown error'}`, error);
+    }
+    this.#sequence = 1n;
+    this.#segment = 0;
+    this.#at = 0;
+  }
+
+  /** Announces an append of `pieces` (`length` bytes, at most CHUNK_BYTES_MAX) to a file of `sizeBefore` bytes. One write. */
+  async announce(
+    state: JournalState,
+    sizeBefore: number,
+    pieces: readonly Buffer[],
+    length: number,
+  ): Promise<void> {
+    if (length > CHUNK_BYTES_MAX) throw new RangeError(`an append of ${length} bytes`);
+    if (this.#at + HEADER_BYTES + length > SEGMENT_BYTES) {
+      this.#segment = (this.#segment + 1) % SEGMENTS;
+      this.#at = 0;
+    }
+    const header = this.#header;
+    header.writeUInt32LE(MAGIC, 0);
+    header.writeUInt32LE(length, 4);
+    header.writeBigUInt64LE(this.#sequence, 8);
+    header.writeBigUInt64LE(BigInt(state.position), 16);
+    header.writeBigUInt64LE(BigInt(sizeBefore), 24);
+    header.writeBigUInt64LE(state.anchorNs, 32);
+    header.writeBigUInt64LE(BigInt(state.anchorAt), 40);
+    header.writeDoubleLE(state.receivedMs, 48);
+    header.writeDoubleLE(state.caughtUpMs, 56);
+    header.writeUInt32LE(this.#bootCrc, 64);
+    header.writeUInt32LE(
+      pieces.reduce((crc, piece) => crc32(piece, crc), 0),
+      68,
+    );
+    header.writeUInt32LE(crc32(header.subarray(0, CRC_AT)), CRC_AT);
+    const written = await writevAt(this.#fd, [header, ...pieces], this.#segment * SEGMENT_BYTES + this.#at);
+    if (written !== HEADER_BYTES + length)
+      throw new Fault('host', 'a counter file could not be written whole');
+    this.#at += written;
+    this.#sequence += 1n;
+  }
+
+  /** Safe to call once. */
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+function* recordsOf(image: Buffer, segment: number): Generator<Found> {
+  const bytes = image.subarray(segment * SEGMENT_BYTES, (segment + 1) * SEGMENT_BYTES);
+  let at = 0;
+  let before: bigint | undefined;
+  while (at + HEADER_BYTES <= bytes.length) {
+    const header = bytes.subarray(at, at + HEADER_BYTES);
+    if (header.readUInt32LE(0) !== MAGIC) return;
+    if (header.readUInt32LE(CRC_AT) !== crc32(header.subarray(0, CRC_AT))) return;
+    const length = header.readUInt32LE(4);
+    const sequence = header.readBigUInt64LE(8);
+    const end = at + HEADER_BYTES + length;
+    if (end > bytes.length || (before !== undefined && sequence !== before + 1n)) return;
+    const payload = bytes.subarray(at + HEADER_BYTES, end);
+    if (crc32(payload) !== header.readUInt32LE(68)) return;
+    yield {
+      sequence,
+      state: {
+        position: Number(header.readBigUInt64LE(16)),
+        anchorNs: header.readBigUInt64LE(32),
+        anchorAt: Number(header.readBigUInt64LE(40)),
+        receivedMs: header.readDoubleLE(48),
+        caughtUpMs: header.readDoubleLE(56),
+      },
+      sizeBefore: Number(header.readBigUInt64LE(24)),
+      bootCrc: header.readUInt32LE(64),
+      bytes: payload,
+      segment,
+      end,
+    };
+    before = sequence;
+    at = end;
+  }
+}
+
+/**
+ * How many of the announced bytes stand in the file from `sizeBefore` on. Others append to it too (each append is whole
+ * and in one place, also theirs); a SIGKILL or a full disk may have cut ours short, at the end of a block.
+ */
+function appended(fd: number, sizeBefore: number, bytes: Buffer): number {
+  const { size } = fstatSync(fd);
+  // A file that was cut meanwhile (by whoever rotates it) is looked through from its beginning.
+  const from = size < sizeBefore ? 0 : sizeBefore;
+  const text = Buffer.alloc(Math.min(size - from, bytes.length + FOREIGN_BYTES_MAX));
+  const got = text.subarray(0, readFully(fd, text, from));
+  if (bytes.length === 0 || got.length === 0) return 0;
+  if (got.includes(bytes)) return bytes.length;
+  if (got.length < bytes.length && bytes.subarray(0, got.length).equals(got)) return got.length;
+  const at = got.indexOf(bytes.subarray(0, PARTIAL_ALIGN_BYTES / 2));
+  if (at < 0) return 0;
+  let same = 0;
+  while (same < bytes.length && at + same < got.length && bytes[same] === got[at + same]) same += 1;
+  // What follows may be another's and agree by chance: ours ended with a block, or with the file.
+  return at + same === got.length ? same : Math.max(0, same - ((from + at + same) % PARTIAL_ALIGN_BYTES));
+}
+
+function readFully(fd: number, into: Buffer, from: number): number {
+  let got = 0;
+  while (got < into.length) {
+    const count = readSync(fd, into, got, into.length - got, from + got);
+    if (count === 0) break;
+    got += count;
+  }
+  return got;
+}
+
+/** writev(2), at a place or (for a file opened to append) at the end. Gives the bytes written, perhaps fewer than asked. */
+export function writevAt(fd: number, pieces: readonly Buffer[], at: number | null): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const [only, second] = pieces;
+    const done = (error: Error | null, written: number): void =>
+      error === null ? resolve(written) : reject(error);
+    if (only !== undefined && second === undefined) write(fd, only, 0, only.length, at, done);
+    else if (at === null) writev(fd, pieces, done);
+    else writev(fd, pieces, at, done);
+  });
+}

@@ -1,0 +1,285 @@
+// Brings a stream's file up to date from Docker's log: finds the place up to which it was written, by counting from a
+// message whose place is known, else by the last bytes written, and appends what follows. Nothing is appended
+// before the bytes in front of it have been seen to agree.
+
+import {
+  certainlyLogged,
+  LOG_PIECE_BYTES,
+  LogPieces,
+  overlapWithTail,
+  StreamSearch,
+} from '../container/join.ts';
+import type { OutputSource } from '../docker/output.ts';
+import type { OutputLane } from './output-lane.ts';
+
+/** Counting reads some 20 MB/s; from here on the last bytes are looked for first, near the time when they came. */
+const COUNT_BYTES_MAX = 32 * 1024 * 1024;
+/** A 64 KB pattern that occurs once is the place. */
+const PATTERN_BYTES_MAX = 64 * 1024;
+/** An overlap by fewer bytes may be chance. */
+const OVERLAP_BYTES_MIN = 256;
+/** How much earlier or later than we saw them Docker may have stamped the same bytes. */
+const EARLIER_NS = 10_000_000_000n;
+const LATER_NS = 30_000_000_000n;
+const NS_PER_MS = 1_000_000n;
+const NEWLINE = 0x0a;
+
+/** A message that was appended. */
+export interface Appended {
+  readonly bytes: Buffer;
+  readonly stampNs: bigint;
+  /** The stamp is this message's own: the pieces of a cut line all bear the first one's. */
+  readonly ownStamp: boolean;
+}
+
+export interface ReadOptions {
+  /** The stream has ended: what is left is all there is. */
+  readonly ended: boolean;
+  /** An attach delivered the stream to its end: the log is read only to make sure. */
+  readonly attachedToEnd?: boolean;
+  /** The last bytes written, if they are to be compared with the log. */
+  readonly tail?: Buffer;
+  readonly onAppend?: (appended: Appended) => void;
+}
+
+/** `lost-place`: the log no longer has, or contradicts, what is known of it; nothing was appended. */
+export type ReadOutcome = 'read' | 'lost-place';
+
+/** Appends what the log has beyond the lane's position. Repeatable. Faults as OutputSource.readLog; the signal's reason. */
+export async function readOn(
+  lane: OutputLane,
+  source: OutputSource,
+  options: ReadOptions,
+  signal: AbortSignal,
+): Promise<ReadOutcome> {
+  const { anchorNs, anchorAt, position: written } = lane.state;
+  const tail = options.tail ?? Buffer.alloc(0);
+  const tailAt = written - tail.length;
+  const pieces = new LogPieces<bigint>();
+  let at = anchorAt;
+  let lastNs = -1n;
+  let agrees = true;
+  let isFirst = true;
+  let anchor: { ns: bigint; at: number } | undefined;
+  let out: Buffer[] = [];
+  const emit = (bytes: Buffer, stampNs: bigint): void => {
+    const start = at;
+    at += bytes.length;
+    const ownStamp = stampNs > lastNs;
+    if (ownStamp) {
+      anchor = { ns: stampNs, at: start };
+      lastNs = stampNs;
+    }
+    const from = Math.max(start, tailAt);
+    const to = Math.min(at, written);
+    if (
+      from < to &&
+      !bytes.subarray(from - start, to - start).equals(tail.subarray(from - tailAt, to - tailAt))
+    ) {
+      agrees = false;
+    }
+    if (at <= written) return;
+    const fresh = bytes.subarray(Math.max(0, written - start));
+    out.push(fresh);
+    options.onAppend?.({ bytes: fresh, stampNs, ownStamp });
+  };
+  const flush = async (): Promise<void> => {
+    if (out.length > 0) await lane.append(out, signal);
+    out = [];
+    if (anchor !== undefined && anchor.at <= lane.position && anchor.ns > anchorNs) {
+      lane.anchor(anchor.ns, anchor.at);
+    }
+  };
+  for await (const batch of source.readLog({ stream: lane.stream, sinceNs: anchorNs }, signal)) {
+    for (const message of batch) {
+      if (isFirst && anchorNs > 0n && message.stampNs !== anchorNs) return 'lost-place';
+      isFirst = false;
+      pieces.push(message.bytes, message.stampNs, emit);
+    }
+    if (!agrees) return 'lost-place';
+    await flush();
+  }
+  if (isFirst && anchorNs > 0n) return 'lost-place';
+  const rest = pieces.rest();
+  if (options.ended && rest !== undefined) {
+    const missing = at + rest.bytes.length - written;
+    const isDoubtful = missing > 0 || (missing === 0 && options.attachedToEnd !== true);
+    emit(rest.bytes, rest.mark);
+    if (!agrees) return 'lost-place';
+    await flush();
+    if (isDoubtful) lane.lose(1, 'Docker does not tell whether the last line was ended');
+  }
+  // An open line and a last piece are all that a log can lack.
+  return written - at > 4 * LOG_PIECE_BYTES && !options.ended ? 'lost-place' : 'read';
+}
+
+/** After a time in which nobody copied. `tail`: the last bytes written. Reports what cannot be found; never fails for it. */
+export async function catchUp(
+  lane: OutputLane,
+  source: OutputSource,
+  options: ReadOptions & { readonly tail: Buffer },
+  signal: AbortSignal,
+): Promise<void> {
+  const { position, anchorAt } = lane.state;
+  if (position - anchorAt > COUNT_BYTES_MAX) await findPlace(lane, source, options.tail, 'unique', signal);
+  if ((await readOn(lane, source, options, signal)) === 'read') return;
+  const isFound =
+    (await findPlace(lane, source, options.tail, 'last', signal)) ||
+    (await beginAfter(lane, source, options.tail, signal));
+  if (!isFound) return;
+  if ((await readOn(lane, source, { ended: options.ended }, signal)) === 'read') return;
+  lane.lose('unknown', "Docker's log no longer has it");
+}
+
+interface Start {
+  readonly at: number;
+  readonly ns: bigint;
+}
+
+/**
+ * Looks the last bytes up and anchors the lane there. Only among messages stamped about when these bytes came: the
+ * same text may come again later. With several places: none (`unique`), or the last one, which loses but never doubles.
+ */
+async function findPlace(
+  lane: OutputLane,
+  source: OutputSource,
+  tail: Buffer,
+  which: 'unique' | 'last',
+  signal: AbortSignal,
+): Promise<boolean> {
+  const certain = certainlyLogged(tail);
+  if (certain === 0) return false;
+  const pattern = tail.subarray(Math.max(0, certain - PATTERN_BYTES_MAX), certain);
+  const patternEnd = lane.position - (tail.length - certain);
+  const untilNs = msToNs(lane.state.receivedMs) + LATER_NS;
+  const near = msToNs(lane.state.caughtUpMs) - EARLIER_NS;
+  const neverPinned = lane.state.anchorNs === 0n;
+  for (const sinceNs of neverPinned ? [0n] : [near, 0n]) {
+    const search = new StreamSearch(pattern);
+    const found = { firstEnd: -1, lastEnd: -1, start: undefined as Start | undefined };
+    let starts: Start[] = [];
+    for await (const batch of batchesOf(lane, source, sinceNs, untilNs, signal)) {
+      starts = [...starts.slice(-64), ...batch.starts];
+      search.push(batch.bytes);
+      if (search.lastEnd === undefined || search.lastEnd === found.lastEnd) continue;
+      const end = search.lastEnd;
+      found.firstEnd = search.firstEnd ?? end;
+      found.lastEnd = end;
+      found.start = starts.filter((start) => start.at < end).at(-1);
+    }
+    const { firstEnd, lastEnd, start } = found;
+    if (start === undefined) continue;
+    if (firstEnd !== lastEnd && which === 'unique') return false;
+    if (firstEnd !== lastEnd) lane.lose(lastEnd - firstEnd, "the place in Docker's log is not unique");
+    // The log still begins where the stream does: what the first attach missed of it shows as a difference.
+    if (neverPinned && lastEnd > patternEnd) lane.lose(lastEnd - patternEnd, 'it came before the attach');
+    lane.anchor(start.ns, patternEnd - (lastEnd - start.at));
+    return true;
+  }
+  return false;
+}
+
+/** The log has lost the place. Goes on with the oldest that is certainly newer than what was written. */
+async function beginAfter(
+  lane: OutputLane,
+  source: OutputSource,
+  tail: Buffer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const untilNs = msToNs(lane.state.receivedMs) + LATER_NS;
+  for await (const { bytes, starts } of batchesOf(lane, source, 0n, untilNs, signal)) {
+    const overlap = overlapWithTail(tail, bytes);
+    const [start] = starts;
+    if (overlap < OVERLAP_BYTES_MIN || start === undefined) break;
+    lane.anchor(start.ns, lane.position - overlap);
+    return true;
+  }
+  lane.lose('unknown', "Docker's log no longer has it");
+  const newerNs = msToNs(lane.state.receivedMs) + NS_PER_MS * 1000n;
+  for await (const { starts } of batchesOf(lane, source, newerNs, undefined, signal)) {
+    const [start] = starts;
+    if (start !== undefined) lane.anchor(start.ns, lane.position);
+    return start !== undefined;
+  }
+  return false;
+}
+
+interface Batch {
+  readonly bytes: Buffer;
+  /** Where messages with a stamp of their own begin, counted from the first byte read. */
+  readonly starts: readonly Start[];
+}
+
+async function* batchesOf(
+  lane: OutputLane,
+  source: OutputSource,
+  sinceNs: bigint,
+  untilNs: bigint | undefined,
+  signal: AbortSignal,
+): AsyncIterable<Batch> {
+  const pieces = new LogPieces<bigint>();
+  let at = 0;
+  let lastNs = -1n;
+  for await (const batch of source.readLog({ stream: lane.stream, sinceNs }, signal)) {
+    const parts: Buffer[] = [];
+    const starts: Start[] = [];
+    let isPast = false;
+    for (const message of batch) {
+      isPast ||= untilNs !== undefined && message.stampNs > untilNs;
+      if (isPast) break;
+      pieces.push(message.bytes, message.stampNs, (bytes, ns) => {
+        if (ns > lastNs) starts.push({ at, ns });
+        lastNs = ns > lastNs ? ns : lastNs;
+        at += bytes.length;
+        parts.push(bytes);
+      });
+    }
+    if (parts.length > 0) yield { bytes: Buffer.concat(parts), starts };
+    if (isPast) return;
+  }
+}
+
+/**
+ * Whether the log ends with the last bytes written; also if it is empty. A last line without its end counts as equal.
+ * A cheap check, of the end only.
+ */
+export async function endsAlike(
+  lane: OutputLane,
+  source: OutputSource,
+  tail: Buffer,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const parts: Buffer[] = [];
+  const pieces = new LogPieces<undefined>();
+  for await (const batch of source.readLog({ stream: lane.stream, tail: 32 }, signal)) {
+    for (const { bytes } of batch) pieces.push(bytes, undefined, (whole) => void parts.push(whole));
+  }
+  const rest = pieces.rest();
+  if (rest !== undefined) parts.push(rest.bytes);
+  const text = Buffer.concat(parts);
+  const logged = text.subarray(Math.max(0, text.length - tail.length));
+  const ends = (bytes: Buffer): boolean =>
+    bytes.subarray(Math.max(0, bytes.length - logged.length)).equals(logged);
+  return ends(tail) || (rest !== undefined && tail.at(-1) === NEWLINE && ends(tail.subarray(0, -1)));
+}
+
+/** Learns the stamp of the log's first message, while it is still the stream's beginning. */
+export async function pinBeginning(
+  lane: OutputLane,
+  source: OutputSource,
+  signal: AbortSignal,
+): Promise<void> {
+  if (lane.state.anchorNs > 0n) return;
+  for await (const batch of source.readLog({ stream: lane.stream }, signal)) {
+    const [first] = batch;
+    if (first === undefined) continue;
+    const common = Math.min(first.bytes.length, lane.head.length);
+    const isBeginning = common > 0 && first.bytes.subarray(0, common).equals(lane.head.subarray(0, common));
+    if (isBeginning) lane.anchor(first.stampNs, 0);
+    return;
+  }
+}
+
+function msToNs(ms: number): bigint {
+  return BigInt(Math.floor(ms)) * NS_PER_MS;
+}

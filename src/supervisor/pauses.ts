@@ -1,0 +1,58 @@
+// Waiting between tries: from 0.2 s doubling to 30 s, jittered so that many containers do not ask in step.
+
+import { setTimeout as pause } from 'node:timers/promises';
+import { isFault, oneLine } from '../fault.ts';
+import type { Log } from '../host/log.ts';
+
+const PAUSE_MS_MIN = 200;
+const PAUSE_MS_MAX = 30_000;
+
+/** The pause before try `n + 1` (n from 0), in milliseconds: within ± 20 % of 0.2 s × 2^n, at most 30 s. */
+export function pauseMs(n: number, random: () => number = Math.random): number {
+  const base = Math.min(PAUSE_MS_MIN * 2 ** Math.min(n, 20), PAUSE_MS_MAX);
+  return base * (0.8 + 0.4 * random());
+}
+
+/** Waits; throws the signal's reason when aborted. The timer does not keep the process alive. */
+export async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  await pause(ms, undefined, { signal, ref: true });
+}
+
+export interface PersistOptions {
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Fixed words for the log: what is being tried. */
+  readonly what: string;
+  /** Whether this error may pass by itself. */
+  readonly mayPass: (error: unknown) => boolean;
+  /** Give up after this long; absent: never. */
+  readonly boundMs?: number;
+}
+
+/**
+ * Tries until it works, the error is one that does not pass, or the bound is over (then that last error is thrown).
+ * What is wrong is logged when it first appears and when it is over, not at each try.
+ */
+export async function persist<T>(work: () => Promise<T>, options: PersistOptions): Promise<T> {
+  const begin = Date.now();
+  for (let n = 0; ; n++) {
+    try {
+      const result = await work();
+      if (n > 0)
+        options.log.info(`${options.what}: works again`, { tries: n + 1, durationMs: Date.now() - begin });
+      return result;
+    } catch (error) {
+      if (options.signal.aborted || !options.mayPass(error)) throw error;
+      const ms = pauseMs(n);
+      if (options.boundMs !== undefined && Date.now() - begin + ms > options.boundMs) throw error;
+      if (n === 0)
+        options.log.warning(`${options.what}: failed, will be tried again`, { error: oneLine(error) });
+      await rest(ms, options.signal);
+    }
+  }
+}
+
+/** Errors of the host that come from a full or read-only disk, or exhausted descriptors: they pass when somebody acts. */
+export function hostMayPass(error: unknown): boolean {
+  return !isFault(error) || error.kind === 'host';
+}

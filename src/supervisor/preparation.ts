@@ -1,0 +1,89 @@
+// Everything between a task and a create request: which image, that it is there, what the options mean, and the plan.
+// Nothing here changes the container or its state; it can be called off at any time and done again.
+
+import type { CreateRequest } from '../container/create-request.ts';
+import { chooseImage } from '../container/image.ts';
+import { taskOptions } from '../container/options.ts';
+import { plan } from '../container/plan.ts';
+import type { Engine, EngineImageFacts } from '../docker/engine.ts';
+import { isDaemonAway } from '../docker/faults.ts';
+import { translateOptions } from '../docker/translate.ts';
+import { Fault, isFault } from '../fault.ts';
+import type { Log } from '../host/log.ts';
+import { readOsRelease } from '../host/os-release.ts';
+import type { RequestRecord } from '../state/records.ts';
+import type { DockerHost } from './docker-host.ts';
+import { persist } from './pauses.ts';
+
+export interface Preparation {
+  readonly request: RequestRecord;
+  /** The state root's real path: it is in the container's labels. */
+  readonly root: string;
+  readonly host: DockerHost;
+  readonly log: Log;
+}
+
+export interface PreparationOptions {
+  readonly signal: AbortSignal;
+  /** How far a pull is, in words. */
+  readonly onProgress: (text: string) => void;
+  /** How long a daemon that is away is waited for. */
+  readonly awayBoundMs: number;
+}
+
+/** The create request of a task. Throws a Fault whose text is the one line that everybody is told. */
+export async function prepare(
+  { request, root, host, log }: Preparation,
+  { signal, onProgress, awayBoundMs }: PreparationOptions,
+): Promise<CreateRequest> {
+  const { task, config, slaveEnvironment } = request;
+  const image = chooseImage(task, config, slaveEnvironment, readOsRelease());
+  if (!image.ok) throw new Fault('refused', image.why);
+  const options = taskOptions(task, config.options);
+  if (!options.ok) throw new Fault('refused', options.why);
+
+  const ask = <T>(what: string, work: (engine: Engine) => Promise<T>): Promise<T> =>
+    persist(async () => work(await host.engine(signal)), {
+      signal,
+      log,
+      what,
+      mayPass: (error) => isDaemonAway(error) || isFault(error, 'timeout'),
+      boundMs: awayBoundMs,
+    });
+
+  const translation =
+    options.options.length === 0
+      ? undefined
+      : await ask('translating the options', (engine) =>
+          translateOptions(options.options, image.image, engine, signal),
+        );
+  const look = (): Promise<EngineImageFacts | 'absent'> =>
+    ask('inspecting the image', (engine) => engine.imageFacts(image.image, signal));
+  const always =
+    translation?.pull === 'always' || (task.container?.form === 'new' && task.container.forcePull);
+  let facts = always ? 'absent' : await look();
+  if (facts === 'absent') {
+    if (translation?.pull === 'never') {
+      throw new Fault('refused', `the image ${image.image} is not here, and the options say --pull never`);
+    }
+    onProgress(`Pulling ${image.image}`);
+    const platform = translation?.request.query.platform;
+    await ask('pulling the image', () => host.pulls.pull(image.image, platform, onProgress, signal));
+    facts = await look();
+  }
+  if (facts === 'absent')
+    throw new Fault('docker', `the image ${image.image} is not there though it was just pulled`);
+
+  const planned = plan({
+    task,
+    config: { ...config, state: { ...config.state, root } },
+    image: image.image,
+    options,
+    ...(translation === undefined ? {} : { translated: translation.request }),
+    imageFacts: facts,
+    slaveEnvironment,
+  });
+  if (!planned.ok) throw new Fault('refused', planned.why);
+  for (const warning of planned.warnings) log.warning('plan', { warning });
+  return planned.request;
+}

@@ -1,0 +1,411 @@
+// Tells a slave what becomes of a command task, and hears from it what is wanted. TaskReporter is all that the keeper
+// knows of this; ExecutorReporter is the way that every slave of 0.19 – 1.0 speaks: we are the task's executor.
+// A status update is on disk before it is sent, stays there until it is acknowledged, and is sent again after a reconnect.
+
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync } from 'node:fs';
+import type { LifeEvent } from '../container/life.ts';
+import { TaskState, type TaskStateNumber } from '../container/termination.ts';
+import { Fault, isFault, oneLine } from '../fault.ts';
+import {
+  readFact,
+  readFactBytes,
+  readJsonFact,
+  removeSync,
+  writeFact,
+  writeFactSync,
+} from '../host/facts.ts';
+import type { Log } from '../host/log.ts';
+import { decode } from '../mesos/codec.ts';
+import {
+  parseSlaveMessage,
+  registerExecutor,
+  reregisterExecutor,
+  statusUpdate,
+  statusUpdateMessage,
+} from '../mesos/executor-messages.ts';
+import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
+import { type Reason, StatusUpdate } from '../mesos/messages.ts';
+import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
+import type { ContainerPaths } from '../state/layout.ts';
+import { parseRegistered, type RegisteredRecord, type RequestRecord } from '../state/records.ts';
+import { hasFact } from '../state/store.ts';
+import { hostMayPass, pauseMs, persist, rest } from './pauses.ts';
+import type { Slaves } from './slaves.ts';
+
+export interface Report {
+  readonly state: TaskStateNumber;
+  readonly message: string;
+  readonly reason?: Reason;
+  /** With RUNNING: the JSON of `docker inspect`. */
+  readonly data?: Uint8Array;
+  readonly ipAddress?: string;
+}
+
+/** What reports a task's state to its slave. What it hears comes as events of the life. */
+export interface TaskReporter {
+  /** Connects, and registers unless that is done. Repeatable. */
+  dial(): Promise<void>;
+  /** Keeps the update durably and sends it when it may be sent. A state that was reported before is not repeated. */
+  report(report: Report): Promise<void>;
+  /** Answers a slave that came back. */
+  reregister(): void;
+  /** Says and hears nothing more. Repeatable. */
+  close(): void;
+}
+
+interface KeptUpdate {
+  readonly path: string;
+  readonly state: TaskStateNumber;
+  readonly uuid: Buffer;
+  readonly bytes: Buffer;
+  sent: boolean;
+}
+
+export interface ReporterParts {
+  readonly paths: ContainerPaths;
+  readonly request: RequestRecord;
+  readonly port: ExecutorPort;
+  readonly slaves: Slaves;
+  readonly log: Log;
+  readonly tell: (event: LifeEvent) => void;
+}
+
+/** A slave that answers, but not with "taken", is asked again this often at most, and with no longer pauses than this: a
+ * reconnection that comes meanwhile has 2 s for its answer. */
+const SEND_PAUSE_MS_MAX = 500;
+const SEND_TRIES_MAX = 50;
+
+const TERMINAL: readonly number[] = [TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED, TaskState.LOST];
+
+/** Order in which states can follow one another; a report that would go back is not made. */
+const RANK: Readonly<Record<number, number>> = {
+  [TaskState.STARTING]: 0,
+  [TaskState.RUNNING]: 1,
+  [TaskState.KILLING]: 2,
+};
+const TERMINAL_RANK = 3;
+
+function rank(state: number | undefined): number {
+  return state === undefined ? -1 : (RANK[state] ?? TERMINAL_RANK);
+}
+
+export class ExecutorReporter implements TaskReporter {
+  readonly #parts: ReporterParts;
+  readonly #name: string;
+  readonly #closing = new AbortController();
+  readonly #watcher = { there: () => this.#there(), away: () => this.#away() };
+  #slave: Upid;
+  #registered: RegisteredRecord | undefined;
+  #registersSent: number;
+  #updates: KeptUpdate[];
+  #last: { sequence: number; state: TaskStateNumber | undefined };
+  #mustReregister = false;
+  #sending = false;
+  /** A Register is out on this link, its answer not in. */
+  #registerPending = false;
+
+  /** Listens under its name at once; says nothing before `dial`. Throws Fault `protocol` where the slave's address is none. */
+  constructor(parts: ReporterParts) {
+    this.#parts = parts;
+    const { paths, request } = parts;
+    const address = readFact(paths.slaveAddress)?.trim() ?? request.task.slavePid ?? '';
+    const slave = parseUpid(address);
+    if (slave === undefined) throw new Fault('protocol', `the slave's address is not one: ${address}`);
+    this.#slave = slave;
+    this.#registered = parseRegistered(readJsonFact(paths.registered));
+    this.#registersSent = hasFact(paths.registering) ? 1 : 0;
+    mkdirSync(paths.updates, { recursive: true, mode: 0o700 });
+    this.#updates = readUpdates(paths.updates);
+    this.#last = lastReported(paths);
+    this.#name = readFact(paths.executorName)?.trim() ?? '';
+    if (this.#name === '') {
+      this.#name = `deimos-${randomBytes(16).toString('hex')}`;
+      writeFactSync(paths.executorName, `${this.#name}\n`);
+    }
+    parts.port.register(this.#name, (message) => this.#heard(message));
+  }
+
+  async dial(): Promise<void> {
+    this.#parts.slaves.watch(this.#slave, this.#watcher);
+  }
+
+  async report(report: Report): Promise<void> {
+    const terminal = TERMINAL.includes(report.state);
+    if (rank(this.#last.state) > rank(report.state)) return;
+    if (this.#last.state === report.state && report.state !== TaskState.STARTING) {
+      // Made before a crash. If it is not among those kept, it has been acknowledged.
+      const kept = this.#updates.some((update) => update.state === report.state);
+      if (terminal && !kept) this.#parts.tell({ type: 'acknowledged' });
+      else void this.#send();
+      return;
+    }
+    if (rank(this.#last.state) === TERMINAL_RANK) return;
+    await this.#keep(report);
+    void this.#send();
+  }
+
+  reregister(): void {
+    this.#mustReregister = true;
+    void this.#send();
+  }
+
+  close(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    this.#parts.port.unregister(this.#name);
+    this.#parts.slaves.forget(this.#slave, this.#watcher);
+  }
+
+  #upid(): Upid {
+    return { name: this.#name, ip: '127.0.0.1', port: this.#parts.port.port };
+  }
+
+  #slaveId(): string {
+    return this.#registered?.slaveId ?? this.#parts.request.task.slaveId;
+  }
+
+  async #keep(report: Report): Promise<void> {
+    const { paths, request, log } = this.#parts;
+    const { task } = request;
+    const uuid = randomBytes(16);
+    const { update } = statusUpdate({
+      frameworkId: task.frameworkId,
+      executorId: task.executorId,
+      slaveId: this.#slaveId(),
+      taskId: task.taskId ?? '',
+      state: report.state,
+      message: report.message,
+      data: report.data,
+      reason: report.reason,
+      ipAddress: report.ipAddress,
+      uuid,
+      timestampSeconds: Date.now() / 1000,
+      pid: formatUpid(this.#upid()),
+    });
+    const sequence = this.#last.sequence + 1;
+    const path = `${paths.updates}/${String(sequence).padStart(6, '0')}-${report.state}`;
+    const signal = this.#closing.signal;
+    await persist(
+      async () => {
+        await writeFact(path, update);
+        writeFactSync(paths.reported, JSON.stringify({ sequence, state: report.state }));
+      },
+      { signal, log, what: 'keeping a status update', mayPass: hostMayPass },
+    );
+    this.#last = { sequence, state: report.state };
+    this.#updates.push({ path, state: report.state, uuid, bytes: update, sent: false });
+  }
+
+  #there(): void {
+    this.#parts.tell({ type: 'slave-there' });
+    this.#registerPending = false;
+    // What was sent over a link that broke may not have arrived; the slave knows a repeated update by its uuid.
+    for (const update of this.#updates) update.sent = false;
+    void this.#send();
+  }
+
+  #away(): void {
+    this.#parts.tell({ type: 'slave-away' });
+  }
+
+  /** Sends what there is to send, in order: Register or Reregister, then updates. One at a time; safe to call at any time. */
+  async #send(): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      for (let failures = 0; failures < SEND_TRIES_MAX && !this.#closing.signal.aborted; ) {
+        const outcome = await this.#sendNext();
+        if (outcome === 'nothing' || outcome === 'no-link') return;
+        if (outcome === 'sent') failures = 0;
+        else await rest(Math.min(pauseMs(failures++), SEND_PAUSE_MS_MAX), this.#closing.signal);
+      }
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#parts.log.error('reporting failed', { error: oneLine(error) });
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  async #sendNext(): Promise<'sent' | 'failed' | 'nothing' | 'no-link'> {
+    if (!this.#parts.slaves.isThere(this.#slave)) return 'no-link';
+    if (this.#mustReregister) {
+      const updates = [...this.#updates];
+      const sent = await this.#post('ReregisterExecutorMessage', this.#reregistration());
+      if (!sent) return 'failed';
+      this.#mustReregister = false;
+      for (const update of updates) update.sent = true;
+      return 'sent';
+    }
+    if (this.#registered === undefined) return await this.#register();
+    const update = this.#updates.find((one) => !one.sent);
+    if (update === undefined) return 'nothing';
+    const sent = await this.#post(
+      'StatusUpdateMessage',
+      statusUpdateMessage(update.bytes, formatUpid(this.#upid())),
+    );
+    if (!sent) return 'failed';
+    update.sent = true;
+    this.#parts.log.debug('status update sent', { state: update.state });
+    return 'sent';
+  }
+
+  /** Once for each link: the answer comes as a message of its own. */
+  async #register(): Promise<'sent' | 'failed' | 'nothing'> {
+    if (this.#registerPending) return 'nothing';
+    const { paths, request } = this.#parts;
+    if (this.#registersSent === 0) writeFactSync(paths.registering, '');
+    this.#registersSent += 1;
+    this.#registerPending = true;
+    const sent = await this.#post('RegisterExecutorMessage', registerExecutor(request.task));
+    if (!sent) this.#registerPending = false;
+    return sent ? 'sent' : 'failed';
+  }
+
+  #reregistration(): Buffer {
+    const { paths, request } = this.#parts;
+    const { task, taskInfo } = request;
+    // A slave declares lost what it does not find here and has no acknowledged update of.
+    const unacknowledged = !hasFact(paths.acknowledged) && taskInfo !== undefined;
+    return reregisterExecutor({
+      frameworkId: task.frameworkId,
+      executorId: task.executorId,
+      tasks: unacknowledged ? [Buffer.from(taskInfo, 'base64')] : [],
+      updates: this.#updates.map((update) => update.bytes),
+    });
+  }
+
+  async #post(message: string, body: Uint8Array): Promise<boolean> {
+    try {
+      const answer = await this.#parts.slaves.post(this.#slave, message, body, this.#upid());
+      if (answer === 'taken') return true;
+      this.#parts.log.warning('the slave does not know itself under its address', { message });
+    } catch (error) {
+      if (!isFault(error, 'host', 'timeout', 'protocol')) throw error;
+      this.#parts.log.warning('a message did not reach the slave', { message, error: oneLine(error) });
+    }
+    return false;
+  }
+
+  #heard(message: SlaveMessage): void {
+    try {
+      this.#act(message);
+    } catch (error) {
+      // Whatever a slave, or somebody who knows the name, sends: it harms no task.
+      this.#parts.log.warning('a message of the slave could not be used', {
+        message: message.message,
+        error: oneLine(error),
+      });
+    }
+  }
+
+  #act({ message, body, sender }: SlaveMessage): void {
+    const { tell, request, log } = this.#parts;
+    const said = parseSlaveMessage(message, body);
+    log.debug('the slave says', { message });
+    switch (said.type) {
+      case 'registered':
+        this.#noteRegistered({ slaveId: said.slaveId, takesKilling: said.wantsKilling });
+        tell({ type: 'registered', takesKilling: said.wantsKilling });
+        void this.#send();
+        return;
+      case 'run-task':
+        if (said.taskId === request.task.taskId) tell({ type: 'run-task' });
+        return;
+      case 'kill-task':
+        if (said.taskId !== request.task.taskId) return;
+        tell(said.graceMs === undefined ? { type: 'kill' } : { type: 'kill', graceMs: said.graceMs });
+        return;
+      case 'acknowledgement':
+        this.#acknowledged(said.uuid);
+        return;
+      case 'reconnect':
+        if (this.#registered !== undefined || this.#registersSent > 0) {
+          this.#noteRegistered({
+            slaveId: said.slaveId,
+            takesKilling: this.#registered?.takesKilling ?? false,
+          });
+        }
+        if (sender !== undefined) this.#moveTo(sender);
+        tell({ type: 'reconnect' });
+        return;
+      case 'shutdown':
+        if (this.#registered !== undefined || this.#registersSent <= 1) return tell({ type: 'shutdown' });
+        this.#noteRegistered({ slaveId: request.task.slaveId, takesKilling: false });
+        tell({ type: 'already-registered' });
+        void this.#send();
+        return;
+      case 'reregistered':
+      case 'other':
+        return;
+    }
+  }
+
+  #noteRegistered(record: RegisteredRecord): void {
+    this.#registered = record;
+    writeFactSync(this.#parts.paths.registered, JSON.stringify(record));
+  }
+
+  /** The slave is back, perhaps at another address: the link is opened anew in either case. */
+  #moveTo(sender: Upid): void {
+    const { slaves, paths } = this.#parts;
+    slaves.forget(this.#slave, this.#watcher);
+    if (formatUpid(sender) !== formatUpid(this.#slave))
+      writeFactSync(paths.slaveAddress, `${formatUpid(sender)}\n`);
+    this.#slave = sender;
+    slaves.watch(sender, this.#watcher);
+  }
+
+  #acknowledged(uuid: Buffer): void {
+    const { paths, tell } = this.#parts;
+    const update = this.#updates.find((one) => one.uuid.equals(uuid));
+    if (update === undefined) return;
+    writeFactSync(paths.acknowledged, '');
+    removeSync(update.path);
+    this.#updates = this.#updates.filter((one) => one !== update);
+    if (TERMINAL.includes(update.state)) tell({ type: 'acknowledged' });
+  }
+}
+
+/** The updates that no slave has acknowledged, oldest first. Files that are none of ours are left alone. */
+function readUpdates(directory: string): KeptUpdate[] {
+  const kept: KeptUpdate[] = [];
+  for (const name of readdirSync(directory).sort()) {
+    const state = /^\d{6}-(\d)$/.exec(name)?.[1];
+    const bytes = readFactBytes(`${directory}/${name}`);
+    if (state === undefined || bytes === undefined) continue;
+    try {
+      const { uuid } = decode(StatusUpdate, bytes);
+      if (uuid === undefined) continue;
+      const path = `${directory}/${name}`;
+      // The name was made from a TaskStateNumber.
+      kept.push({
+        path,
+        state: Number(state) as TaskStateNumber,
+        uuid: Buffer.from(uuid),
+        bytes,
+        sent: false,
+      });
+    } catch (error) {
+      if (!isFault(error, 'protocol')) throw error;
+    }
+  }
+  return kept;
+}
+
+function lastReported(paths: ContainerPaths): { sequence: number; state: TaskStateNumber | undefined } {
+  let sequence = 0;
+  let state: TaskStateNumber | undefined;
+  const value = readJsonFact(paths.reported);
+  if (typeof value === 'object' && value !== null && 'sequence' in value && 'state' in value) {
+    sequence = Number(value.sequence);
+    state = Number(value.state) as TaskStateNumber;
+  }
+  for (const name of readdirSync(paths.updates).sort()) {
+    const match = /^(\d{6})-(\d)$/.exec(name);
+    if (match === null || Number(match[1]) <= sequence) continue;
+    sequence = Number(match[1]);
+    state = Number(match[2]) as TaskStateNumber;
+  }
+  return { sequence, state };
+}

@@ -1,0 +1,94 @@
+// The supervisor's socket: takes one JSON line a connection and answers with one. Only the holder of the supervisor's
+// lock comes here, so a socket file that is there already is a dead one's.
+
+import { chmodSync, closeSync, constants, openSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { Fault, isFault, oneLine } from '../fault.ts';
+import { removeSync } from '../host/facts.ts';
+import type { Log } from '../host/log.ts';
+import { rootPaths } from '../state/layout.ts';
+import { LINE_BYTES_MAX, parseRequestLine, type Reply, type Request } from './protocol.ts';
+
+/** Callers at once: two hundred containers with a few calls each. More wait in the listen queue's place. */
+const CONNECTIONS_MAX = 1024;
+/** A caller sends its line as soon as it is connected. */
+const LINE_TIMEOUT_MS = 10_000;
+
+export interface RequestServer {
+  close(): void;
+}
+
+/** Binds the socket of `root`, 0600. `answer` throws a Fault to refuse in words. */
+export async function serveRequests(
+  root: string,
+  answer: (request: Request) => Promise<void>,
+  log: Log,
+): Promise<RequestServer> {
+  const paths = rootPaths(root);
+  removeSync(paths.socket);
+  const directory = openSync(paths.supervisor, constants.O_RDONLY | constants.O_DIRECTORY);
+  const server = createServer((socket) => takeLine(socket, answer, log));
+  server.maxConnections = CONNECTIONS_MAX;
+  try {
+    await listen(server, `/proc/self/fd/${directory}/socket`);
+    chmodSync(paths.socket, 0o600);
+  } catch (error) {
+    closeSync(directory);
+    throw error;
+  }
+  return {
+    close: () => {
+      // The runtime unlinks the name that it bound, so the directory stays open until that is done.
+      server.close(() => closeSync(directory));
+      removeSync(paths.socket);
+    },
+  };
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(new Fault('host', `cannot bind the supervisor's socket: ${error.message}`, error)),
+    );
+    server.listen({ path, backlog: 511 }, () => resolve());
+  });
+}
+
+function takeLine(socket: Socket, answer: (request: Request) => Promise<void>, log: Log): void {
+  let text = '';
+  socket.setEncoding('utf8');
+  socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
+  socket.on('error', () => {
+    // The caller went away, killed by its slave perhaps: what it asked for goes on.
+  });
+  socket.on('data', (piece: string) => {
+    text += piece;
+    const end = text.indexOf('\n');
+    if (end < 0) {
+      if (text.length > LINE_BYTES_MAX) socket.destroy();
+      return;
+    }
+    socket.removeAllListeners('data');
+    socket.setTimeout(0);
+    const request = parseRequestLine(text.slice(0, end));
+    const reply =
+      request === undefined
+        ? Promise.resolve<Reply>({ ok: false, detail: 'the supervisor does not know this request' })
+        : replyTo(request, answer, log);
+    void reply.then((value) => socket.end(`${JSON.stringify(value)}\n`));
+  });
+}
+
+async function replyTo(
+  request: Request,
+  answer: (request: Request) => Promise<void>,
+  log: Log,
+): Promise<Reply> {
+  try {
+    await answer(request);
+    return { ok: true };
+  } catch (error) {
+    if (!isFault(error)) log.error('a request failed by a bug', { op: request.op, error: oneLine(error) });
+    return { ok: false, detail: oneLine(error) };
+  }
+}

@@ -1,0 +1,307 @@
+// The one long-lived process of a state root. Its start is its recovery: it reads the state directory, listens under the
+// names that slaves know, and takes up every container that is not at its end. What it holds in memory is a cache.
+// Exactly one lives for a root: the lock decides, and only its holder touches the socket.
+
+import { writeFileSync } from 'node:fs';
+import type { MesosContainerId } from '../container/identity.ts';
+import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { type FileLock, tryLock } from '../host/flock.ts';
+import { type Log, withFields } from '../host/log.ts';
+import { ExecutorPort } from '../mesos/executor-port.ts';
+import { parseUpid } from '../mesos/upid.ts';
+import { containerPaths, rootPaths } from '../state/layout.ts';
+import type { RequestRecord } from '../state/records.ts';
+import { removeFinished } from '../state/retention.ts';
+import {
+  accept,
+  admission,
+  hasFact,
+  listIds,
+  needsSupervisor,
+  readRequest,
+  withdraw,
+} from '../state/store.ts';
+import { DockerHosts } from './docker-host.ts';
+import { DockerWork } from './docker-work.ts';
+import { listenForSlaves } from './executor-address.ts';
+import { Keeper, type KeeperParts } from './keeper.ts';
+import { rest } from './pauses.ts';
+import type { Request } from './protocol.ts';
+import { ExecutorReporter } from './reporter.ts';
+import { termsOf } from './restore.ts';
+import { serveRequests } from './server.ts';
+import { Slaves, slaveAnswers } from './slaves.ts';
+
+/** With nothing to look after for this long the supervisor ends. */
+const IDLE_MS = 60_000;
+const IDLE_LOOK_MS = 1_000;
+/** States are looked through for what may go this often. */
+const RETENTION_EVERY_MS = 10 * 60_000;
+/** Out of the OOM killer's first choice, where we may say so. */
+const OOM_SCORE_ADJUST = '-900';
+
+export interface SuperviseOptions {
+  readonly root: string;
+  /** For a service unit: wait for the lock, never end for want of work. */
+  readonly stay: boolean;
+  readonly log: Log;
+  /** Aborted when the process is asked to end: containers go on, and the next supervisor takes them up. */
+  readonly signal: AbortSignal;
+}
+
+/** Runs until there is nothing to do, or until aborted. Returns at once where another supervisor lives (without `stay`). */
+export async function supervise(options: SuperviseOptions): Promise<void> {
+  const { root, stay, log, signal } = options;
+  using lock = await takeLock(rootPaths(root).supervisorLock, stay, signal);
+  if (lock === undefined) {
+    log.debug('another supervisor lives', { root });
+    return;
+  }
+  adjustOomScore(log);
+  log.info('supervisor starts', { root, pid: process.pid });
+  const supervisor = new Supervisor(root, log);
+  try {
+    await supervisor.restore();
+    const server = await serveRequests(root, (request) => supervisor.answer(request), log);
+    try {
+      supervisor.resume();
+      await supervisor.live(stay, signal);
+    } finally {
+      server.close();
+    }
+  } finally {
+    await supervisor.abandon();
+    log.info('supervisor ends', { root });
+  }
+}
+
+async function takeLock(path: string, stay: boolean, signal: AbortSignal): Promise<FileLock | undefined> {
+  for (;;) {
+    const lock = await tryLock(path);
+    if (lock !== undefined || !stay) return lock;
+    await rest(IDLE_LOOK_MS, signal);
+  }
+}
+
+function adjustOomScore(log: Log): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', OOM_SCORE_ADJUST);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    log.debug('the OOM score cannot be lowered', { error: errnoOf(error) });
+  }
+}
+
+class Supervisor {
+  readonly #root: string;
+  readonly #log: Log;
+  readonly #keepers = new Map<MesosContainerId, Keeper>();
+  /** Requests that are being accepted right now. */
+  readonly #accepting = new Map<MesosContainerId, Promise<void>>();
+  readonly #leaving = new AbortController();
+  readonly #port = new ExecutorPort();
+  readonly #slaves = new Slaves(this.#leaving.signal);
+  readonly #hosts = new DockerHosts();
+  #listening: Promise<void> | undefined;
+  #busySince = Date.now();
+
+  constructor(root: string, log: Log) {
+    this.#root = root;
+    this.#log = log;
+  }
+
+  /** Knows every container again, and listens under their names. Docker is not asked yet. */
+  async restore(): Promise<void> {
+    const { ids, foreign } = listIds(this.#root);
+    if (foreign.length > 0)
+      this.#log.warning('entries that are no states are left alone', { count: foreign.length });
+    for (const id of ids) {
+      const request = this.#requestOf(id);
+      if (request !== undefined) await this.#take(request, 'restore');
+    }
+    if (this.#keepers.size > 0) this.#log.info('containers taken up', { count: this.#keepers.size });
+  }
+
+  /** Everything that restore() found goes on from where it was. */
+  resume(): void {
+    for (const keeper of this.#keepers.values()) {
+      void keeper.lock().catch((error: unknown) => this.#lockFailed(keeper, error));
+      keeper.tell({ type: 'resume' });
+    }
+  }
+
+  /** Until idle for long enough, or aborted. */
+  async live(stay: boolean, signal: AbortSignal): Promise<void> {
+    let tidied = 0;
+    while (!signal.aborted) {
+      if (this.#keepers.size > 0 || this.#accepting.size > 0) this.#busySince = Date.now();
+      else if (!stay && Date.now() - this.#busySince > IDLE_MS) return;
+      if (Date.now() - tidied > RETENTION_EVERY_MS) {
+        tidied = Date.now();
+        this.#tidy();
+      }
+      await rest(IDLE_LOOK_MS, signal).catch(() => {});
+    }
+  }
+
+  async abandon(): Promise<void> {
+    this.#leaving.abort();
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper.abandon()));
+    await this.#port.close();
+  }
+
+  async answer(request: Request): Promise<void> {
+    this.#busySince = Date.now();
+    if (request.op === 'ready') return;
+    const keeper = this.#keepers.get(request.container);
+    switch (request.op) {
+      case 'run':
+        return await this.#run(request.container);
+      case 'hold':
+        return await this.#hold(request.container);
+      case 'update':
+        return await keeper?.applyLimits();
+      case 'destroy':
+        return await this.#destroy(request.container);
+    }
+  }
+
+  async #run(id: MesosContainerId): Promise<void> {
+    if (this.#keepers.has(id)) return;
+    const under = this.#accepting.get(id);
+    if (under !== undefined) return await under;
+    const accepting = this.#acceptNew(id).finally(() => this.#accepting.delete(id));
+    this.#accepting.set(id, accepting);
+    await accepting;
+  }
+
+  async #acceptNew(id: MesosContainerId): Promise<void> {
+    const paths = containerPaths(this.#root, id);
+    if (admission(paths) === 'accepted') {
+      // Accepted by a supervisor that died before it could say so: taken up like any other.
+      await this.#hold(id);
+      return;
+    }
+    const request = readRequest(paths);
+    if (request === undefined) throw new Fault('not-found', `there is no request for container ${id}`);
+    const keeper = await this.#make(request, 'new');
+    await keeper.lock();
+    if (!accept(paths)) {
+      await keeper.abandon();
+      throw new Fault('refused', `the launch of container ${id} was withdrawn`);
+    }
+    this.#keepers.set(id, keeper);
+    this.#log.info('accepted', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
+    keeper.tell({ type: 'begin' });
+  }
+
+  async #hold(id: MesosContainerId): Promise<void> {
+    const paths = containerPaths(this.#root, id);
+    if (!this.#keepers.has(id) && needsSupervisor(paths)) {
+      const request = this.#requestOf(id);
+      const keeper = request === undefined ? undefined : await this.#take(request, 'restore');
+      keeper?.tell({ type: 'resume' });
+    }
+    const keeper = this.#keepers.get(id);
+    if (keeper !== undefined) return await keeper.lock();
+    if (!hasFact(paths.termination)) throw new Fault('not-found', `container ${id} is not known here`);
+  }
+
+  async #destroy(id: MesosContainerId): Promise<void> {
+    const paths = containerPaths(this.#root, id);
+    await this.#accepting.get(id)?.catch(() => {});
+    if (admission(paths) === 'pending' && withdraw(paths)) return;
+    if (!this.#keepers.has(id) && needsSupervisor(paths)) await this.#hold(id);
+    const keeper = this.#keepers.get(id);
+    if (keeper === undefined) return;
+    keeper.tell({ type: 'destroy' });
+    await keeper.gone;
+  }
+
+  /** The request of a container that is not at its end; what cannot be read is logged and left alone. */
+  #requestOf(id: MesosContainerId): RequestRecord | undefined {
+    try {
+      const paths = containerPaths(this.#root, id);
+      if (!needsSupervisor(paths)) return undefined;
+      const request = readRequest(paths);
+      if (request === undefined) this.#log.error('a state cannot be read and is left alone', { mesosId: id });
+      return request;
+    } catch (error) {
+      this.#log.error('a state cannot be read and is left alone', { mesosId: id, error: oneLine(error) });
+      return undefined;
+    }
+  }
+
+  async #take(request: RequestRecord, from: 'restore'): Promise<Keeper | undefined> {
+    const id = request.task.containerId;
+    try {
+      const keeper = await this.#make(request, from);
+      this.#keepers.set(id, keeper);
+      return keeper;
+    } catch (error) {
+      this.#log.error('a container cannot be taken up', { mesosId: id, error: oneLine(error) });
+      return undefined;
+    }
+  }
+
+  async #make(request: RequestRecord, from: 'new' | 'restore'): Promise<Keeper> {
+    const root = this.#root;
+    const id = request.task.containerId;
+    const log = withFields(this.#log, { mesosId: id });
+    const paths = containerPaths(root, id);
+    const { reporting } = termsOf(request);
+    if (reporting) await this.#listen(request.config.executor.port);
+    const host = this.#hosts.for(request.config.docker, request.slaveEnvironment);
+    const slave = parseUpid(request.task.slavePid ?? '');
+    const parts: KeeperParts = {
+      root,
+      request,
+      log,
+      reporter: reporting
+        ? (tell) =>
+            new ExecutorReporter({ paths, request, port: this.#port, slaves: this.#slaves, log, tell })
+        : undefined,
+      docker: (tell, onProgress) => new DockerWork({ root, paths, request, host, log, tell, onProgress }),
+      slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
+      onDone: () => {
+        this.#keepers.delete(id);
+        this.#busySince = Date.now();
+        if (request.config.state.keepSeconds === 0) this.#tidy();
+      },
+    };
+    return new Keeper(parts, from);
+  }
+
+  /** Opens the executor port when the first command task needs it. */
+  async #listen(configured: number | undefined): Promise<void> {
+    this.#listening ??= listenForSlaves(this.#port, this.#root, configured, this.#log);
+    try {
+      await this.#listening;
+    } catch (error) {
+      this.#listening = undefined;
+      throw error;
+    }
+  }
+
+  #lockFailed(keeper: Keeper, error: unknown): void {
+    if (!this.#leaving.signal.aborted) {
+      this.#log.error("a container's lock cannot be taken", { mesosId: keeper.id, error: oneLine(error) });
+    }
+  }
+
+  /** Removes states that have been kept for long enough. */
+  #tidy(): void {
+    try {
+      const now = Date.now();
+      const removed = removeFinished(this.#root, now, (id, finishedMs, paths) => {
+        if (this.#keepers.has(id) || this.#accepting.has(id)) return false;
+        const keepSeconds = readRequest(paths)?.config.state.keepSeconds ?? 0;
+        return now - finishedMs >= keepSeconds * 1000;
+      });
+      if (removed.length > 0) this.#log.info('old states removed', { count: removed.length });
+    } catch (error) {
+      if (!isFault(error) && errnoOf(error) === undefined) throw error;
+      this.#log.warning('old states could not be removed', { error: oneLine(error) });
+    }
+  }
+}

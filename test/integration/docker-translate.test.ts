@@ -1,0 +1,208 @@
+// Options of `docker run`, asked of the real docker CLI, against a real dockerd's versions.
+
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmod, writeFile } from 'node:fs/promises';
+import { after, before, describe, test } from 'node:test';
+import { parseReference } from '../../src/container/image.ts';
+import { Engine } from '../../src/docker/engine.ts';
+import { translateOptions } from '../../src/docker/translate.ts';
+import { isFault } from '../../src/fault.ts';
+import { identify } from '../../src/host/processes.ts';
+import { findProgram } from '../../src/host/programs.ts';
+import { DOCKER_CLI, type Dockerd, startDockerd } from '../support/dockerd.ts';
+import { type TempDirectory, tempDirectory } from '../support/temp.ts';
+import { skipWithoutTools } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+
+const never = new AbortController().signal;
+const answer = parseReference('no/such-image:1');
+assert.ok(answer.ok);
+const image = answer.image;
+
+const skip = await skipWithoutTools();
+// Debian's, and whatever stands first in the path: on some machines a newer one.
+const programs = new Set([findProgram('docker'), DOCKER_CLI]);
+for (const program of programs)
+  describe(`options translated by ${program}`, { skip }, () => {
+    let dockerd: Dockerd;
+    let engine: Engine;
+    before(async () => {
+      dockerd = await startDockerd();
+      engine = new Engine({ kind: 'unix', path: dockerd.socket });
+    });
+    after(() => dockerd.stop());
+
+    const translate = async (...options: string[]) =>
+      translateOptions(options, image, engine, never, program);
+    const refusal = async (...options: string[]) => {
+      try {
+        await translate(...options);
+      } catch (error) {
+        assert.ok(error instanceof Error);
+        return { kind: 'kind' in error ? error.kind : undefined, message: error.message };
+      }
+      return assert.fail('not refused');
+    };
+
+    test('shares, labels, binds and capabilities arrive in the body', async () => {
+      const { request, pull } = await translate(
+        ...['-c', '10240', '--label', 'a=b', '-v', '/etc:/etc-host:ro', '--cap-add=NET_ADMIN'],
+      );
+      assert.equal(request.body.Image, image);
+      assert.equal(request.body.HostConfig?.CpuShares, 10240);
+      assert.deepEqual(request.body.Labels, { a: 'b' });
+      assert.deepEqual(request.body.HostConfig?.Binds, ['/etc:/etc-host:ro']);
+      assert.match(String(request.body.HostConfig?.CapAdd), /^(CAP_)?NET_ADMIN$/);
+      assert.equal(pull, 'missing');
+    });
+
+    test('name, platform and removal are seen', async () => {
+      const { request } = await translate('--name', 'mine', '--rm', '--platform', 'linux/amd64');
+      assert.deepEqual(request.query, { name: 'mine', platform: 'linux/amd64' });
+      assert.equal(request.body.HostConfig?.AutoRemove, true);
+    });
+
+    test('--pull says whether to pull', async () => {
+      assert.equal((await translate('--pull', 'always')).pull, 'always');
+      assert.equal((await translate('--pull=never', '--label', 'a=b')).pull, 'never');
+      assert.deepEqual((await translate('--pull=never', '--label', 'a=b')).request.body.Labels, { a: 'b' });
+    });
+
+    test('options that exclude --detach are asked for once more without it', async () => {
+      const { request } = await translate('-a', 'stdout', '--label', 'a=b');
+      assert.deepEqual(request.body.Labels, { a: 'b' });
+    });
+
+    test('a terminal needs none here', async () => {
+      assert.equal((await translate('-t')).request.body.Tty, true);
+    });
+
+    test("an unknown option is refused in the CLI's own words, on one line", async () => {
+      const { kind, message } = await refusal('--bogus');
+      assert.equal(kind, 'refused');
+      assert.equal(message, 'docker run --bogus: unknown flag: --bogus');
+    });
+
+    test('a bad value is refused, values of variables are not repeated', async () => {
+      const { kind, message } = await refusal('-e', 'SECRET=hunter2', '-eOTHER=hunter3', '-m', 'lots');
+      assert.equal(kind, 'refused');
+      assert.match(message, /lots/);
+      assert.doesNotMatch(message, /hunter/);
+      assert.doesNotMatch(message, /\n/);
+    });
+
+    test('a word that is no option is refused by name', async () => {
+      for (const options of [['stray'], ['--label', 'a=b', 'stray'], ['--', 'stray']]) {
+        const { kind, message } = await refusal(...options);
+        assert.equal(kind, 'refused');
+        assert.match(message, /'stray' is neither an option/);
+      }
+    });
+
+    test('relative host paths are refused however they are spelled', async () => {
+      for (const options of [
+        ['-v', './x:/y'],
+        ['-v../x:/y'],
+        ['-itv', './a/../x:/y'],
+        ['--volume=../../../etc:/y'],
+        ['--mount', 'type=bind,source=./x,target=/y'],
+        ['--mount=type=bind,target=/y,src=../x'],
+        ['--env-file', 'secrets'],
+        ['--env-file=../etc/hostname'],
+        ['--label-file', './labels'],
+      ]) {
+        const { kind, message } = await refusal(...options);
+        assert.equal(kind, 'refused', options.join(' '));
+        assert.match(message, /absolute|x/, options.join(' '));
+      }
+      assert.deepEqual((await translate('-v', 'named:/y')).request.body.HostConfig?.Binds, ['named:/y']);
+      const { body } = (await translate('--mount', 'type=bind,source=/etc,target=/y')).request;
+      assert.equal(body.HostConfig?.Mounts?.[0]?.Source, '/etc');
+    });
+
+    test('a file that only root may read cannot be read', async () => {
+      const { kind, message } = await refusal('--env-file', '/etc/shadow');
+      assert.equal(kind, 'refused');
+      assert.match(message, /permission denied/);
+    });
+
+    test('help is no answer', async () => {
+      assert.equal((await refusal('--help')).kind, 'refused');
+    });
+
+    test('an abort ends it, and nothing is left of any', async () => {
+      const controller = new AbortController();
+      const daemon = {
+        version: (signal: AbortSignal) => engine.version(signal),
+        info: (signal: AbortSignal) => engine.info(signal),
+        ping: async (signal: AbortSignal) => {
+          setTimeout(() => controller.abort(new Error('enough')), 10);
+          return await engine.ping(signal);
+        },
+      };
+      const many = Array.from({ length: 5000 }, (_, i) => `--label=key${i}=value`);
+      await assert.rejects(translateOptions(many, image, daemon, controller.signal, program), /enough/);
+      assert.deepEqual(
+        readdirSync('/run').filter((name) => name.startsWith('deimos-cli-')),
+        [],
+      );
+    });
+  });
+
+describe('the program that translates', { skip }, () => {
+  const daemon = { ping: async () => ({}), version: async () => ({}), info: async () => ({}) };
+
+  /** A program in the CLI's place that tells what it sees of the world. */
+  const script = async (directory: TempDirectory, lines: string) => {
+    const path = directory.at('docker');
+    await writeFile(path, `#!/bin/sh\n${lines}\n`);
+    await chmod(path, 0o755);
+    return path;
+  };
+
+  test('is a user that nobody else is, without groups, capabilities, terminal and environment', async () => {
+    await using directory = await tempDirectory();
+    const program = await script(
+      directory,
+      `{ echo uid $(id -u) gid $(id -G) cwd $(pwd) in $(readlink /proc/self/fd/0)
+         grep -h 'CapEff\\|NoNewPrivs' /proc/self/status; env | grep -v '^\\(PWD\\|OLDPWD\\|SHLVL\\|_\\)='; } >&2`,
+    );
+    process.env.DEIMOS_TEST_SECRET = 'hunter2';
+    try {
+      await assert.rejects(translateOptions(['--x'], image, daemon, never, program), (error) => {
+        assert.ok(isFault(error, 'refused'));
+        const [, uid, gid] = /uid (\d+) gid (\d+) cwd \/ in \/dev\/null/.exec(error.message) ?? [];
+        assert.ok(Number(uid) >= 2_000_000_000, error.message);
+        assert.equal(gid, uid);
+        assert.match(error.message, /CapEff:\\t0+ NoNewPrivs:\\t1 /);
+        assert.match(error.message, /PATH=\/usr\/local\/sbin:/);
+        assert.doesNotMatch(error.message, /HOME=|hunter2|NODE_|DOCKER_/);
+        return true;
+      });
+    } finally {
+      delete process.env.DEIMOS_TEST_SECRET;
+    }
+  });
+
+  test('is killed with all that it started when nobody wants it any more', async () => {
+    await using directory = await tempDirectory();
+    await chmod(directory.path, 0o777);
+    const pids = directory.at('pids');
+    const program = await script(
+      directory,
+      `sleep 1000 & echo $$ $! > ${pids}.new; mv ${pids}.new ${pids}; wait`,
+    );
+    const controller = new AbortController();
+    const ended = assert.rejects(
+      translateOptions(['--x'], image, daemon, controller.signal, program),
+      /enough/,
+    );
+    await until('it runs', () => existsSync(pids));
+    controller.abort(new Error('enough'));
+    await ended;
+    const left = readFileSync(pids, 'utf8').trim().split(' ').map(Number);
+    assert.equal(left.length, 2);
+    await until('both are gone', () => left.every((pid) => identify(pid) === undefined));
+  });
+});

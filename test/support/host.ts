@@ -1,0 +1,126 @@
+// A host as the integration tests need it: a dockerd with images, a state root with its configuration file, the built
+// binary, and slaves on it. At the end everything is looked for that a host must be free of when its tasks have ended.
+
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { type Outcome, outcomeOf } from './command.ts';
+import { type Dockerd, startDockerd } from './dockerd.ts';
+import { makeImages } from './images.ts';
+import { killAll, signalPid } from './proc.ts';
+import { type FoundProcess, processesOf } from './processes.ts';
+import { type SlaveOptions, StandInSlave } from './slave.ts';
+import { type TempDirectory, tempDirectory } from './temp.ts';
+import { until } from './until.ts';
+
+export const BINARY = fileURLToPath(new URL('../../dist/deimos', import.meta.url));
+
+const ROOTS_IN_USE = '/run/deimos.roots';
+
+export interface Host extends AsyncDisposable {
+  readonly dockerd: Dockerd;
+  readonly directory: TempDirectory;
+  readonly root: string;
+  readonly configFile: string;
+  /** `dist/deimos --config FILE`, as a containerizer_path. */
+  readonly containerizer: string;
+  /** Runs a command of deimos to its end, as a person would. */
+  deimos(args: readonly string[], input?: Uint8Array): Promise<Outcome>;
+  /** A slave that uses this host's deimos; ended with the host. */
+  slave(options?: Partial<SlaveOptions>): Promise<StandInSlave>;
+  /** Every process of this host's deimos: the binary's own and the flocks that stand for a wait. */
+  processes(): readonly FoundProcess[];
+  /** The pid of the supervisor, if one lives. */
+  supervisor(): number | undefined;
+  killSupervisor(): Promise<void>;
+  /** Writes the configuration anew; `[docker] host` and `[state] root` are added. */
+  configure(text: string): Promise<void>;
+  /** Waits until no container of Docker's is left, and says what else is left over: nothing, if all is well. */
+  leftovers(): Promise<readonly string[]>;
+}
+
+export interface HostOptions {
+  /** Configuration beside [docker] host and [state] root. */
+  readonly configuration?: string;
+  readonly dockerd?: Dockerd;
+}
+
+export async function startHost(options: HostOptions = {}): Promise<Host> {
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run ./scripts/build`);
+  const directory = await tempDirectory('host-');
+  const dockerd = options.dockerd ?? (await startDockerd());
+  await makeImages(dockerd);
+  const root = directory.at('state');
+  const configFile = directory.at('deimos.cfg');
+  const slaves: StandInSlave[] = [];
+  const ours = (): readonly FoundProcess[] =>
+    processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
+  const supervisor = (): number | undefined =>
+    ours().find(({ argv }) => argv.includes('supervise') && argv.includes(root))?.pid;
+
+  const host: Host = {
+    dockerd,
+    directory,
+    root,
+    configFile,
+    containerizer: `${BINARY} --config ${configFile}`,
+    deimos: async (args, input) =>
+      await outcomeOf([BINARY, '--config', configFile, ...args], input === undefined ? {} : { input }),
+    slave: async (more = {}) => {
+      const workDirectory = directory.at(`work-${slaves.length}`);
+      await mkdir(workDirectory, { recursive: true });
+      const slave = await StandInSlave.start({ containerizer: host.containerizer, workDirectory, ...more });
+      slaves.push(slave);
+      return slave;
+    },
+    processes: ours,
+    supervisor,
+    killSupervisor: async () => {
+      const pid = supervisor();
+      if (pid === undefined) throw new Error('no supervisor');
+      signalPid(pid, 'SIGKILL');
+      await until('the supervisor is dead', () => supervisor() !== pid);
+    },
+    configure: async (text) => {
+      await writeFile(configFile, `[docker]\nhost: ${dockerd.host}\n[state]\nroot: ${root}\n${text}\n`);
+      await chmod(configFile, 0o600);
+    },
+    leftovers: async () => {
+      await until('containers removed', async () => (await dockerd.run(['ps', '-aq'])) === '', {
+        timeoutMs: 15_000,
+      });
+      const left: string[] = [];
+      for (const { argv } of ours()) if (!argv.includes('supervise')) left.push(`process: ${argv.join(' ')}`);
+      for (const id of existsSync(`${root}/mesos`) ? readdirSync(`${root}/mesos`) : []) {
+        for (const name of readdirSync(`${root}/mesos/${id}/updates`))
+          left.push(`update not acknowledged: ${id}/${name}`);
+      }
+      const locks = await host.deimos(['locks']);
+      for (const line of locks.stdout.toString().split('\n')) {
+        if (line !== '' && !line.includes('\tfree\t') && !line.endsWith('/supervisor/lock'))
+          left.push(`lock: ${line}`);
+      }
+      return left;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const slave of slaves) await slave[Symbol.asyncDispose]();
+      await killAll(ours().map(({ pid }) => pid));
+      if (options.dockerd === undefined) await dockerd.stop();
+      for (const name of existsSync(ROOTS_IN_USE) ? readdirSync(ROOTS_IN_USE) : []) {
+        if (decodeURIComponent(name).startsWith(directory.path)) rmSync(`${ROOTS_IN_USE}/${name}`);
+      }
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+  await host.configure(options.configuration ?? '');
+  return host;
+}
+
+/** A file of the sandbox; '' where it is not there. */
+export async function sandboxFile(task: { readonly sandbox: string }, name: string): Promise<string> {
+  try {
+    return await readFile(`${task.sandbox}/${name}`, 'utf8');
+  } catch {
+    return '';
+  }
+}
