@@ -3,9 +3,9 @@
 //   0  done          1  usage        4  a known error: the line on stderr says which
 //   8  a bug         16 configuration
 
-import { isatty } from 'node:tty';
-import { Call, type GlobalOptions } from './cli/call.ts';
+import { fstatSync } from 'node:fs';
 import { fastCall } from './cli/fast.ts';
+import { Call, type GlobalOptions } from './commands/call.ts';
 import { isFault, oneLine } from './fault.ts';
 
 declare const DEIMOS_VERSION: string;
@@ -35,12 +35,19 @@ function home(): string | undefined {
   return userInfo().homedir;
 }
 
+/** As isatty(3), near enough: of the character devices, /dev/null is none. (node:tty would load all of net and stream.) */
+function isTerminal(fd: number): boolean {
+  const stat = fstatSync(fd);
+  const MAJOR_MEMORY = 1;
+  return stat.isCharacterDevice() && stat.rdev >> 8 !== MAJOR_MEMORY;
+}
+
 function newCall(options: GlobalOptions): Call {
   return new Call({
     environment: process.env,
     executable: process.execPath,
     options,
-    interactive: isatty(2),
+    interactive: isTerminal(2),
     place: { cwd: currentDirectory(), home: home(), uid: process.getuid?.() ?? 0 },
   });
 }
@@ -81,6 +88,6 @@ async function main(argv: readonly string[]): Promise<number> {
 
 void main(process.argv.slice(2)).then((status) => {
   process.exitCode = status;
-  // Whatever may still be open belongs to nobody any more: the slave waits for our end.
-  if (status !== 0 || !process.stdout.writableNeedDrain) process.exit();
+  // A slave waits for our end, and its records were written synchronously: nothing that is still open may hold us up.
+  if (fastCall(process.argv.slice(2)) !== undefined) process.exit();
 });

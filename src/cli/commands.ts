@@ -2,9 +2,9 @@
 // the slave's own calls, which main.ts recognizes itself.
 
 import { cac } from 'cac';
+import type { Call, GlobalOptions } from '../commands/call.ts';
 import { Fault } from '../fault.ts';
 import type { LogLevel } from '../host/log.ts';
-import type { Call, GlobalOptions } from './call.ts';
 
 export interface CliParts {
   readonly version: string;

@@ -1,7 +1,7 @@
 // The calls that a slave and flock(1) make, word for word, recognized without loading the command-line parser: they come
 // once a second for each container. Whatever is not exactly one of these is left to commands.ts.
 
-import type { Call, GlobalOptions } from './call.ts';
+import type { Call, GlobalOptions } from '../commands/call.ts';
 
 type Run = (call: Call) => Promise<number>;
 

@@ -2,7 +2,6 @@
 // missing here is given up as lost by the slave, one that is there and not its own is destroyed: so only those that were
 // launched under the same work directory.
 
-import type { Call } from '../cli/call.ts';
 import type { MesosContainerId } from '../container/identity.ts';
 import { readFact } from '../host/facts.ts';
 import { writeRecord } from '../mesos/record.ts';
@@ -10,7 +9,8 @@ import { encodeContainers } from '../mesos/task-view.ts';
 import { containerPaths } from '../state/layout.ts';
 import { rootsInUse } from '../state/root.ts';
 import { admission, hasFact, listIds } from '../state/store.ts';
-import { realWorkDirectory } from './launch.ts';
+import { realWorkDirectory } from '../state/work-directory.ts';
+import type { Call } from './call.ts';
 
 /** Exit status 0 with Containers on stdout. Fault `config` if the state root cannot be told. */
 export async function containers(call: Call): Promise<number> {

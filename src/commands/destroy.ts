@@ -1,7 +1,6 @@
 // `deimos destroy`: returns only once the container is really gone, since the slave kills `wait` and forgets the container
 // the moment this exits, whatever the status.
 
-import type { Call } from '../cli/call.ts';
 import { writeFactSync } from '../host/facts.ts';
 import { tryLock } from '../host/flock.ts';
 import { readRecord } from '../mesos/record.ts';
@@ -9,6 +8,7 @@ import { decodeContainerId } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
 import { admission, hasFact, readRequest } from '../state/store.ts';
 import { ask } from '../supervisor/client.ts';
+import type { Call } from './call.ts';
 
 /** After the grace: 10 s until SIGKILL through Docker, 5 s until that of the pid, and what the removal takes. */
 const BEYOND_GRACE_MS = 30_000;

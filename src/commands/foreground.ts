@@ -3,13 +3,13 @@
 
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { onExit } from 'signal-exit';
-import type { Call } from '../cli/call.ts';
 import { errnoOf, Fault } from '../fault.ts';
 import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import { rest } from '../host/pauses.ts';
 import { parseTermination } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import { ask } from '../supervisor/client.ts';
-import { rest } from '../supervisor/pauses.ts';
+import type { Call } from './call.ts';
 import { launchRecord } from './launch.ts';
 
 /** How often new output is looked for. */

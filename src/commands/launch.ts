@@ -1,9 +1,6 @@
 // `deimos launch`: writes the request down, hands it to the supervisor, and is done when that has accepted it. Nothing is
 // fetched, pulled or run here: the slave holds back every other call for the container until launch returns.
 
-import { realpathSync } from 'node:fs';
-import type { Call } from '../cli/call.ts';
-import { loadConfig } from '../config/load.ts';
 import { errnoOf, Fault, isFault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
 import { rawField } from '../mesos/codec.ts';
@@ -13,7 +10,9 @@ import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import { REQUEST_VERSION, type RequestRecord } from '../state/records.ts';
 import { noteRoot, prepareRoot } from '../state/root.ts';
 import { createState, removeState, withdraw, writeRequest } from '../state/store.ts';
+import { realWorkDirectory } from '../state/work-directory.ts';
 import { ask } from '../supervisor/client.ts';
+import type { Call } from './call.ts';
 
 /** Until the request is accepted; the slave's own registration timeout runs already. */
 const ACCEPT_TIMEOUT_MS = 20_000;
@@ -37,7 +36,7 @@ export async function launch(call: Call): Promise<number> {
 /** The same, for whoever goes on with the container. */
 export async function launchRecord(call: Call): Promise<Launched> {
   const record = await readRecord();
-  const request = readRequestRecord(call, record);
+  const request = await readRequestRecord(call, record);
   const root = prepareRoot(call.options.root ?? request.config.state.root);
   noteRoot(root);
   const id = request.task.containerId;
@@ -65,8 +64,10 @@ export async function launchRecord(call: Call): Promise<Launched> {
 }
 
 /** The request that a Launch record makes, under the configuration in force. Faults: `config`, `protocol`. */
-export function readRequestRecord(call: Call, record: Buffer): RequestRecord {
+export async function readRequestRecord(call: Call, record: Buffer): Promise<RequestRecord> {
   const { environment } = call;
+  // The one verb of the slave's that needs all of the configuration.
+  const { loadConfig } = await import('../config/load.ts');
   const { config, path, warnings } = loadConfig(call.place);
   for (const { file, line, text } of warnings) call.log.warning('configuration', { file, line, text });
   call.log.debug('configuration', { path: path ?? 'defaults' });
@@ -96,15 +97,4 @@ export function readRequestRecord(call: Call, record: Buffer): RequestRecord {
 function defined<K extends string>(name: K, value: string | undefined): { [P in K]?: string } {
   // A computed key widens to an index signature; the object has exactly this one property.
   return value === undefined || value === '' ? {} : ({ [name]: value } as { [P in K]?: string });
-}
-
-/** The slave's work directory with its symlinks resolved; as it stands where it cannot be. */
-export function realWorkDirectory(path: string | undefined): string | undefined {
-  if (path === undefined || path === '') return undefined;
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return path;
-  }
 }

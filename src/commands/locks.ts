@@ -1,11 +1,11 @@
 // `deimos locks`: every lock file of this state root with who holds it and who waits: for whoever asks at night why
 // something does not go on.
 
-import type { Call } from '../cli/call.ts';
 import { lockUses } from '../host/locks.ts';
 import { containerPaths, type LockName, rootPaths } from '../state/layout.ts';
 import { checkRoot } from '../state/root.ts';
 import { listIds } from '../state/store.ts';
+import type { Call } from './call.ts';
 
 const NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 

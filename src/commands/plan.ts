@@ -1,13 +1,13 @@
 // `deimos plan`: what the Launch record on stdin would create, without creating it: as the JSON that Docker would get and
 // as the `docker run` line that a person would type. Values of the environment are masked in both.
 
-import type { Call } from '../cli/call.ts';
 import type { CreateRequest } from '../container/create-request.ts';
 import { dockerRunLine } from '../container/docker-run-line.ts';
 import { withFields } from '../host/log.ts';
 import { readRecord } from '../mesos/record.ts';
 import { DockerHosts } from '../supervisor/docker-host.ts';
 import { prepare } from '../supervisor/preparation.ts';
+import type { Call } from './call.ts';
 import { readRequestRecord } from './launch.ts';
 
 /** A daemon that is away is not waited for: a person is. */
@@ -15,8 +15,8 @@ const AWAY_BOUND_MS = 2_000;
 
 /** Exit status 0. Faults: `refused` with the line that a launch would fail with, `docker`, `protocol`, `config`. */
 export async function plan(call: Call, write: (text: string) => void): Promise<number> {
-  const request = readRequestRecord(call, await readRecord());
-  const host = new DockerHosts().for(request.config.docker, request.slaveEnvironment);
+  const request = await readRequestRecord(call, await readRecord());
+  const host = new DockerHosts().for(request.config, request.slaveEnvironment);
   const root = call.options.root ?? request.config.state.root;
   const created = await prepare(
     { request, root, host, log: withFields(call.log, {}) },

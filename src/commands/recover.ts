@@ -1,12 +1,12 @@
 // `deimos recover`: the slave starts. Everything that still runs is looked after again when this returns: the supervisor's
 // start is the recovery, this only makes sure that there is one. Docker may be down meanwhile.
 
-import type { Call } from '../cli/call.ts';
 import { isFault, oneLine } from '../fault.ts';
 import { containerPaths } from '../state/layout.ts';
 import { rootsInUse } from '../state/root.ts';
 import { listIds, needsSupervisor } from '../state/store.ts';
 import { ask } from '../supervisor/client.ts';
+import type { Call } from './call.ts';
 
 /** The slave gives executors 2 s to come back, and asks them right after this. */
 const READY_TIMEOUT_MS = 2_000;

@@ -1,13 +1,13 @@
 // `deimos state`: the states of this root, oldest first, a line each; with --rm those that are of no more use are removed.
 // A time or an age narrows both.
 
-import type { Call } from '../cli/call.ts';
 import { Fault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import { launchedAt, removeFinished } from '../state/retention.ts';
 import { checkRoot } from '../state/root.ts';
 import { listIds } from '../state/store.ts';
+import type { Call } from './call.ts';
 
 export interface StateOptions {
   readonly remove: boolean;

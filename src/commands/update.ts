@@ -1,13 +1,13 @@
 // `deimos update`: notes the limits that the slave wants and has them put into force. It is on the way of every task's
 // start, and a status other than 0 would lose the task: whatever cannot be done now is noted, and done later.
 
-import type { Call } from '../cli/call.ts';
 import { isFault, oneLine } from '../fault.ts';
 import { writeFactSync } from '../host/facts.ts';
 import { readRecord } from '../mesos/record.ts';
 import { decodeUpdate } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
 import { admission, hasFact } from '../state/store.ts';
+import type { Call } from './call.ts';
 
 const UPDATE_TIMEOUT_MS = 5_000;
 

@@ -1,7 +1,6 @@
 // `deimos usage`: what a container uses right now, from its cgroups' files. Old slaves call this every second for each
 // container: it reads a handful of small files, asks nobody and starts nothing.
 
-import type { Call } from '../cli/call.ts';
 import { Fault, isFault } from '../fault.ts';
 import { type CgroupUsage, readUsage } from '../host/cgroups.ts';
 import { readJsonFact } from '../host/facts.ts';
@@ -12,6 +11,7 @@ import { findState } from '../state/find.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseInit } from '../state/records.ts';
 import { admission, hasFact, readRequest } from '../state/store.ts';
+import type { Call } from './call.ts';
 
 /** Exit status 0 with ResourceStatistics on stdout. Faults: `not-found` (unknown, or ended), `protocol`. */
 export async function usage(call: Call): Promise<number> {

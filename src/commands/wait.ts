@@ -2,7 +2,6 @@
 // by flock(1), asleep in the kernel on a lock that the supervisor holds, and is started again when that comes free.
 
 import { closeSync, readdirSync, readlinkSync } from 'node:fs';
-import type { Call } from '../cli/call.ts';
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { closeInherited } from '../host/descriptors.ts';
@@ -21,6 +20,7 @@ import { type FoundState, findState } from '../state/find.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import { parseTermination } from '../state/records.ts';
 import { admission } from '../state/store.ts';
+import type { Call } from './call.ts';
 
 /** A supervisor that is asked to hold the lock answers when it has it: at most as long as its own start takes. */
 const HOLD_TIMEOUT_MS = 30_000;
@@ -55,7 +55,7 @@ export async function wokenWait(call: Call, options: WokenOptions): Promise<numb
   const slave = parseIdentity(options.slave);
   if (deliver(state, slave)) return 0;
   const { ask } = await import('../supervisor/client.ts');
-  const { pauseMs, rest } = await import('../supervisor/pauses.ts');
+  const { pauseMs, rest } = await import('../host/pauses.ts');
   const never = new AbortController().signal;
   for (let n = 0; ; n++) {
     try {

@@ -64,9 +64,11 @@ export function join({ window, held, quiet, final }: JoinQuestion): Join {
         return { kind: 'gap', bytes };
       if (!final) return { kind: 'more' };
     }
-    const first = window.indexOf(pattern);
-    if (first >= 0) {
-      const last = window.lastIndexOf(pattern);
+    const search = new StreamSearch(pattern);
+    search.push(window);
+    if (search.firstEnd !== undefined && search.lastEnd !== undefined) {
+      const first = search.firstEnd - certain;
+      const last = search.lastEnd - certain;
       if (first === last) return { kind: 'gap', bytes: first };
       return final ? { kind: 'ambiguous', first, last } : { kind: 'more' };
     }
@@ -123,11 +125,17 @@ export class LogPieces<Mark> {
   }
 }
 
-/** Looks for a pattern in a stream of bytes that comes in parts; counts places from the stream's first byte. */
+/**
+ * Looks for a pattern in a stream of bytes that comes in parts; counts places from the stream's first byte.
+ * In linear time whatever the bytes are (Knuth, Morris, Pratt): Buffer.indexOf takes minutes for a megabyte of a pattern
+ * that nearly repeats itself.
+ */
 export class StreamSearch {
   readonly #pattern: Buffer;
-  #kept = Buffer.alloc(0);
-  #keptAt = 0;
+  /** For each beginning of the pattern the length of its longest proper end that is a beginning, too. */
+  readonly #borders: Int32Array;
+  #matched = 0;
+  #at = 0;
   /** Where the first and the last occurrence end. */
   firstEnd: number | undefined;
   lastEnd: number | undefined;
@@ -135,18 +143,34 @@ export class StreamSearch {
   /** `pattern` must not be empty. */
   constructor(pattern: Buffer) {
     this.#pattern = pattern;
+    this.#borders = new Int32Array(pattern.length);
+    let border = 0;
+    for (let at = 1; at < pattern.length; at++) {
+      border = this.#extend(border, pattern[at]);
+      this.#borders[at] = border;
+    }
   }
 
-  /** Cheap if called with parts that are not much smaller than the pattern. */
   push(bytes: Buffer): void {
-    const text = Buffer.concat([this.#kept, bytes]);
-    const first = text.indexOf(this.#pattern);
-    if (first >= 0) {
-      this.firstEnd ??= this.#keptAt + first + this.#pattern.length;
-      this.lastEnd = this.#keptAt + text.lastIndexOf(this.#pattern) + this.#pattern.length;
+    const length = this.#pattern.length;
+    let matched = this.#matched;
+    for (let at = 0; at < bytes.length; at++) {
+      if (matched === length) matched = this.#borders[length - 1] ?? 0;
+      matched = this.#extend(matched, bytes[at]);
+      if (matched < length) continue;
+      this.lastEnd = this.#at + at + 1;
+      this.firstEnd ??= this.lastEnd;
     }
-    const keep = Math.min(text.length, this.#pattern.length - 1);
-    this.#kept = text.subarray(text.length - keep);
-    this.#keptAt += text.length - keep;
+    this.#matched = matched;
+    this.#at += bytes.length;
+  }
+
+  /** The longest beginning of the pattern that ends here, if one of length `matched` ended before this byte. */
+  #extend(matched: number, byte: number | undefined): number {
+    const pattern = this.#pattern;
+    const borders = this.#borders;
+    let length = matched;
+    while (length > 0 && pattern[length] !== byte) length = borders[length - 1] ?? 0;
+    return pattern[length] === byte ? length + 1 : length;
   }
 }

@@ -80,7 +80,7 @@ function exitText(exitCode: number): string {
   const signal = SIGNAL_NAMES[exitCode - 128];
   return signal === undefined
     ? `exited with status ${exitCode}`
-    : `was ended by ${signal} (status ${exitCode})`;
+    : `was ended by SIG${signal} (status ${exitCode})`;
 }
 
 /** Bytes in MB as Mesos counts them, without a fraction where there is none. */

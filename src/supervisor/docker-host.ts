@@ -15,8 +15,8 @@ export class DockerHost {
   #engine: Engine | undefined;
 
   /** Throws Fault `config` for hosts that cannot be used. */
-  constructor(section: Config['docker'], environment: Readonly<Record<string, string>>) {
-    this.connection = connectionOf(section, environment);
+  constructor(section: Config['docker'], environment: Readonly<Record<string, string>>, dockercfg?: string) {
+    this.connection = connectionOf(section, environment, dockercfg);
     this.pulls = new PullCoordinator(async (image, platform, onProgress, signal) =>
       pullImage(await this.engine(signal), this.connection, image, platform, onProgress, signal),
     );
@@ -37,10 +37,14 @@ export class DockerHost {
 export class DockerHosts {
   readonly #hosts = new Map<string, DockerHost>();
 
-  for(section: Config['docker'], environment: Readonly<Record<string, string>>): DockerHost {
+  for(
+    { docker, index }: Pick<Config, 'docker' | 'index'>,
+    environment: Readonly<Record<string, string>>,
+  ): DockerHost {
     const relevant = Object.entries(environment).filter(([name]) => name.startsWith('DOCKER_'));
-    const key = JSON.stringify([section, relevant]);
-    const host = this.#hosts.get(key) ?? new DockerHost(section, Object.fromEntries(relevant));
+    const key = JSON.stringify([docker, index.dockercfg, relevant]);
+    const host =
+      this.#hosts.get(key) ?? new DockerHost(docker, Object.fromEntries(relevant), index.dockercfg);
     this.#hosts.set(key, host);
     return host;
   }

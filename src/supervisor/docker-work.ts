@@ -13,6 +13,7 @@ import { isDaemonAway } from '../docker/faults.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
+import { pauseMs, persist, rest } from '../host/pauses.ts';
 import { bootId, identify, isAlive } from '../host/processes.ts';
 import { makeWorkDirectory } from '../host/sandbox.ts';
 import type { ContainerPaths } from '../state/layout.ts';
@@ -20,7 +21,6 @@ import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts'
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import type { DockerHost } from './docker-host.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
-import { pauseMs, persist, rest } from './pauses.ts';
 import { prepare } from './preparation.ts';
 
 /** A daemon that is away while a task is being started is waited for this long; then the task fails. */

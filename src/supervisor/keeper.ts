@@ -15,12 +15,12 @@ import { oneLine } from '../fault.ts';
 import { writeFact, writeFactSync } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import type { Log } from '../host/log.ts';
+import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
 import { appendLine } from '../host/sandbox.ts';
 import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import type { DockerWork } from './docker-work.ts';
-import { hostMayPass, pauseMs, persist, rest } from './pauses.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
 

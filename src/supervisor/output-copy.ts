@@ -7,10 +7,10 @@ import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { pauseMs, rest } from '../host/pauses.ts';
 import { type AttachState, Handover } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
 import { catchUp, endsAlike, pinBeginning } from './output-log.ts';
-import { pauseMs, rest } from './pauses.ts';
 
 export type { Loss } from './output-lane.ts';
 

@@ -5,9 +5,9 @@ import { join } from '../container/join.ts';
 import type { OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import type { OutputLane } from './output-lane.ts';
 import { type Appended, readOn } from './output-log.ts';
-import { rest } from './pauses.ts';
 
 /** What is held back of one stream; then the socket is not read any more, and the task waits. */
 export const HELD_BYTES_MAX = 1024 * 1024;

@@ -5,9 +5,9 @@ import { close, constants, fstat, openSync } from 'node:fs';
 import type { StreamName } from '../docker/frames.ts';
 import { errnoOf, isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import { appendLine, openAppend } from '../host/sandbox.ts';
 import { CHUNK_BYTES_MAX, Journal, type JournalState, type Recovered, writevAt } from './output-journal.ts';
-import { rest } from './pauses.ts';
 
 /** What could not be brought into the file. */
 export interface Loss {

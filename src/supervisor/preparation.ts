@@ -11,9 +11,9 @@ import { translateOptions } from '../docker/translate.ts';
 import { Fault, isFault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
+import { persist } from '../host/pauses.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { DockerHost } from './docker-host.ts';
-import { persist } from './pauses.ts';
 
 export interface Preparation {
   readonly request: RequestRecord;

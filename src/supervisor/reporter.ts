@@ -16,6 +16,7 @@ import {
   writeFactSync,
 } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
+import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
 import { decode } from '../mesos/codec.ts';
 import {
   parseSlaveMessage,
@@ -30,7 +31,6 @@ import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseRegistered, type RegisteredRecord, type RequestRecord } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
-import { hostMayPass, pauseMs, persist, rest } from './pauses.ts';
 import type { Slaves } from './slaves.ts';
 
 export interface Report {

@@ -3,9 +3,9 @@
 // slave that comes back says so (ReconnectExecutorMessage).
 
 import { Fault, isFault } from '../fault.ts';
+import { pauseMs, rest } from '../host/pauses.ts';
 import { SlaveLink } from '../mesos/slave-link.ts';
 import { formatUpid, type Upid } from '../mesos/upid.ts';
-import { pauseMs, rest } from './pauses.ts';
 
 /** A slave that is starting, or whose listen queue is full, is given these tries (some 3 s in all). */
 const CONNECT_TRIES = 4;

@@ -7,6 +7,7 @@ import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
 import { parseUpid } from '../mesos/upid.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
@@ -25,7 +26,6 @@ import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { listenForSlaves } from './executor-address.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
-import { rest } from './pauses.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
@@ -251,7 +251,7 @@ class Supervisor {
     const paths = containerPaths(root, id);
     const { reporting } = termsOf(request);
     if (reporting) await this.#listen(request.config.executor.port);
-    const host = this.#hosts.for(request.config.docker, request.slaveEnvironment);
+    const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const slave = parseUpid(request.task.slavePid ?? '');
     const parts: KeeperParts = {
       root,

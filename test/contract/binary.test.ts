@@ -13,8 +13,8 @@ const projectRoot = resolve(import.meta.dirname, '../..');
 const binary = join(projectRoot, 'dist/deimos');
 const suite = 'bookworm';
 
-/** `deimos <version> <commit>`, the commit marked where the working tree differed from it. */
-const versionLine = /^deimos \d+\.\d+\.\d+ \(?(?:[0-9a-f]{7,40}(?:-dirty)?|unknown)\)?\n$/;
+/** Version, then commit; the commit marked where the working tree differed from it. */
+const versionLine = /^deimos[ /]\d+\.\d+\.\d+ \(?(?:[0-9a-f]{7,40}(?:-dirty)?|unknown)\b[^\n]*\n$/;
 
 /** Runs with an environment of exactly `env`; every run here is over in a fraction of this time. */
 function run(words: readonly string[], env: Record<string, string> = {}): SpawnSyncReturns<string> {

@@ -8,11 +8,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Argv, type CommandOptions, type Outcome, outcomeOf, output } from './command.ts';
-import { allPids, argvOf, killAll, signalPid, treeOf } from './proc.ts';
+import { DIRECTORY_PREFIX, leaveNote, leftovers, removeCgroups, sweepAborted } from './dockerd-leftovers.ts';
+import { argvOf, killAll } from './proc.ts';
 import { tempDirectory } from './temp.ts';
 import { ensureTools } from './tools.ts';
 import { until } from './until.ts';
@@ -22,7 +23,6 @@ export const DOCKER_CLI = '/usr/bin/docker';
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 15_000;
-const CGROUP_ROOT = '/sys/fs/cgroup';
 
 export interface DockerdOptions {
   /** Containers live on while dockerd is away. */
@@ -71,7 +71,8 @@ export interface Dockerd extends AsyncDisposable {
 /** Starts one; about half a second. Rejects with the end of dockerd's log if it does not come up. */
 export async function startDockerd(options: DockerdOptions = {}): Promise<Dockerd> {
   await ensureTools();
-  const directory = await tempDirectory('dd-');
+  sweepAborted();
+  const directory = await tempDirectory(DIRECTORY_PREFIX);
   const name = `deimos-test-${randomBytes(6).toString('hex')}`;
   const cgroupfs = options.cgroupDriver !== 'systemd';
   const files = {
@@ -85,6 +86,7 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<Docker
   };
   await mkdir(files.config, { mode: 0o700 });
   await writeFile(files.configFile, '{}');
+  leaveNote(directory.path, name);
   const holder = await startHolder();
   const held = { daemon: undefined as ChildProcess | undefined, stopped: false };
   const containerdPidFile = join(files.execRoot, 'containerd/containerd.pid');
@@ -267,38 +269,4 @@ async function removeContainers(outcome: Dockerd['outcome']): Promise<void> {
   } catch {
     // A dockerd that hangs: what it started is found through its cgroups and shims.
   }
-}
-
-/** Shims, containerd and containers that are this dockerd's and outlived it. The exec root's name is nobody else's. */
-function leftovers(execRoot: string, cgroup: string | undefined): number[] {
-  const shims = allPids().filter((pid) => argvOf(pid)?.some((word) => word.startsWith(`${execRoot}/`)));
-  const inCgroups = cgroup === undefined ? [] : cgroupDirectories(cgroup).flatMap(processesOf);
-  return [...new Set([...treeOf(shims), ...inCgroups])].filter((pid) => pid > 1 && pid !== process.pid);
-}
-
-/** Every directory of that name directly below a hierarchy's root (or the one root of cgroup v2), deepest first. */
-function cgroupDirectories(name: string): string[] {
-  const hierarchies = readdirSync(CGROUP_ROOT).map((entry) => join(CGROUP_ROOT, entry));
-  const tops = [CGROUP_ROOT, ...hierarchies].map((root) => join(root, name)).filter((top) => existsSync(top));
-  const below = (top: string): string[] => [
-    ...readdirSync(top, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .flatMap((entry) => below(join(top, entry.name))),
-    top,
-  ];
-  return tops.flatMap(below);
-}
-
-function processesOf(directory: string): number[] {
-  return readFileSync(join(directory, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
-}
-
-function removeCgroups(name: string): void {
-  for (const directory of cgroupDirectories(name)) rmdirSync(directory);
-}
-
-/** For a test that wants to see dockerd die by itself. */
-export function signalDockerd(dockerd: Dockerd, signal: NodeJS.Signals): boolean {
-  const pid = dockerd.pid();
-  return pid !== undefined && signalPid(pid, signal);
 }

@@ -125,6 +125,7 @@ export function makeSandbox(sandbox: string, user: string): void {
   rmSync(latest, { force: true });
   symlinkSync(sandbox, latest);
   writeFileSync(join(sandbox, 'stderr'), '');
+  if (user === 'root') return;
   const ids = ['-u', '-g'].map((what) => Number(execFileSync('/usr/bin/id', [what, user]).toString()));
   const [uid = 0, gid = 0] = ids;
   for (const path of [sandbox, join(sandbox, 'stderr')]) chownSync(path, uid, gid);

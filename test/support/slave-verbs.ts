@@ -100,6 +100,15 @@ export async function startVerb(options: VerbOptions, sinks: VerbSinks): Promise
   return { pid, done: finished, killTree: () => killSession(pid) };
 }
 
+/** Whether it comes in time. Asked twice: a slave that was busy sees its timer before what had come long ago. */
+async function within(promise: Promise<void>, timeoutMs: number): Promise<boolean> {
+  for (const pauseMs of [timeoutMs, timeoutMs / 4]) {
+    const first = await Promise.race([promise.then(() => 'in time'), sleep(pauseMs, 'late', { ref: false })]);
+    if (first === 'in time') return true;
+  }
+  return false;
+}
+
 interface Collected {
   readonly chunks: Buffer[];
   readonly ended: Promise<void>;
@@ -133,8 +142,8 @@ async function finish(child: ChildProcess, ending: Ending): Promise<VerbResult> 
   );
   const name = `${options.verb} ${options.containerId ?? ''}`.trim();
   for (const [stream, collected] of Object.entries({ stdout: out, stderr: err })) {
-    const late = await Promise.race([collected.ended, sleep(HELD_OPEN_MS, 'late', { ref: false })]);
-    if (late === 'late') sinks.violation(`${name}: somebody holds its ${stream} open after its end`);
+    if (!(await within(collected.ended, HELD_OPEN_MS)))
+      sinks.violation(`${name}: somebody holds its ${stream} open after its end`);
     collected.socket.destroy();
   }
   input.destroy();

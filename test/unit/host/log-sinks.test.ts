@@ -99,9 +99,9 @@ test('the console shows the time, the event and its fields', () => {
 test('a console that is closed, gone or full fails nothing', () => {
   const fd = fs.openSync(join(dir, 'x'), 'w');
   fs.closeSync(fd);
-  consoleLog('info', fd).info('closed');
+  assert.doesNotThrow(() => consoleLog('info', fd).info('closed'));
   const full = fs.openSync('/dev/full', 'w');
-  consoleLog('info', full).info('full');
+  assert.doesNotThrow(() => consoleLog('info', full).info('full'));
   fs.closeSync(full);
 });
 

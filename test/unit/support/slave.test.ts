@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { decode, encode } from '../../../src/mesos/codec.ts';
@@ -10,7 +11,7 @@ import * as messages from '../../../src/mesos/messages.ts';
 import { isAlive, statOf } from '../../support/proc.ts';
 import { type LaunchedTask, type SlaveOptions, StandInSlave } from '../../support/slave.ts';
 import type { MesosVersion } from '../../support/slave-protocol.ts';
-import { encodePost } from '../../support/slave-wire.ts';
+import { encodePost, outgoing } from '../../support/slave-wire.ts';
 import { commandTask, executorTask } from '../../support/tasks.ts';
 import { tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
@@ -104,6 +105,36 @@ describe('the bytes of a message to an executor', () => {
   }
 });
 
+describe('the way to executors', () => {
+  it('sends messages of one moment in one segment on one connection, which stays, and a new one when it broke', async () => {
+    const connections: { readonly socket: Socket; readonly chunks: string[] }[] = [];
+    const server = createServer((socket) => {
+      const chunks: string[] = [];
+      connections.push({ socket, chunks });
+      socket.on('data', (chunk) => chunks.push(chunk.toString()));
+      socket.on('error', () => {});
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    // Listening on TCP, the address is one of these.
+    const { port } = server.address() as AddressInfo;
+    const out = outgoing();
+    out.send(`one@127.0.0.1:${port}`, Buffer.from('first '));
+    out.send(`two@127.0.0.1:${port}`, Buffer.from('second '));
+    await until('both', () => connections[0]?.chunks.join('').length === 13);
+    assert.deepEqual(connections[0]?.chunks, ['first second ']);
+    out.send(`one@127.0.0.1:${port}`, Buffer.from('third'));
+    await until('the third', () => connections[0]?.chunks.join('').endsWith('third'));
+    assert.equal(connections.length, 1);
+    connections[0]?.socket.destroy();
+    await until('a new connection', () => {
+      out.send(`one@127.0.0.1:${port}`, Buffer.from('again'));
+      return connections[1]?.chunks.join('').startsWith('again');
+    });
+    for (const { socket } of connections) socket.destroy();
+    server.close();
+  });
+});
+
 /** Messages of a conversation in their order, acknowledgements' place among the calls left out. */
 function orderOf(words: readonly string[], kind: 'calls' | 'messages'): string[] {
   if (kind === 'messages') return words.filter((word) => word.endsWith('Message'));
@@ -155,7 +186,8 @@ describe('a command task', { concurrency: 3 }, () => {
         const resourcesOf = (bytes: Buffer) =>
           JSON.stringify(decode(messages.Update, bytes).resources.map(rounded));
         const wanted = updates.map((line) => resourcesOf(Buffer.from(line.stdin ?? '', 'hex').subarray(4)));
-        const files = updates.map((_, at) => `${root}/${containerId}/update-${at}`);
+        const names = (await readdir(`${root}/${containerId}`)).filter((file) => file.startsWith('update-'));
+        const files = names.map((file) => `${root}/${containerId}/${file}`);
         const had = await Promise.all(files.map(async (file) => resourcesOf(await readFile(file))));
         // Two that overlap may finish in any order.
         assert.deepEqual(had.sort(), wanted.sort());

@@ -2,7 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { isFault, oneLine } from '../fault.ts';
-import type { Log } from '../host/log.ts';
+import type { Log } from './log.ts';
 
 const PAUSE_MS_MIN = 200;
 const PAUSE_MS_MAX = 30_000;

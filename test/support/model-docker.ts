@@ -1,0 +1,127 @@
+// What Docker does with one stream of a container's output, as far as the copier depends on it: which bytes the log has
+// (whole lines, pieces of 16,384 bytes, the line end of a cut line lost as by 20.10's `local` driver), what an attach
+// delivers, lag, rotation, the end. A model to generate cases with; the real Docker is tried in the integration tests.
+
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Attachment, LogMessage, LogQuery, OutputSource } from '../../src/docker/output.ts';
+
+const PIECE = 16_384;
+const READ_MAX = 64 * 1024;
+
+/** The messages that Docker logs for a stream's first bytes; of what has not ended a line, only whole pieces. */
+export function messagesOf(bytes: Buffer, ended: boolean): Buffer[] {
+  const messages: Buffer[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    const newline = bytes.indexOf(0x0a, at);
+    const lineEnd = newline < 0 ? bytes.length : newline;
+    const wasCut = lineEnd - at >= PIECE;
+    while (lineEnd - at >= PIECE) {
+      messages.push(bytes.subarray(at, at + PIECE));
+      at += PIECE;
+    }
+    if (newline < 0) {
+      if (ended && at < bytes.length) messages.push(bytes.subarray(at));
+      break;
+    }
+    messages.push(bytes.subarray(at, wasCut ? newline : newline + 1));
+    at = newline + 1;
+  }
+  return messages;
+}
+
+export class ModelDocker implements OutputSource {
+  readonly #stream: Buffer;
+  #emitted = 0;
+  #ended = false;
+  #stamps: bigint[] = [];
+  #rotated = 0;
+  #open: { at: number; wake: () => void; closed: boolean }[] = [];
+
+  /** All of the bytes that the container will write to stdout. */
+  constructor(stream: Buffer) {
+    this.#stream = stream;
+  }
+
+  /** The container writes its next bytes. */
+  emit(bytes: number): void {
+    this.#emitted = Math.min(this.#stream.length, this.#emitted + bytes);
+    this.#stampAll();
+    for (const attached of this.#open) attached.wake();
+  }
+
+  /** It writes what is left and exits. */
+  end(): void {
+    this.#emitted = this.#stream.length;
+    this.#ended = true;
+    this.#stampAll();
+    for (const attached of this.#open) attached.wake();
+  }
+
+  /** The log loses its oldest messages, all but `keep`. */
+  rotate(keep: number): void {
+    this.#rotated = Math.max(this.#rotated, this.#messages().length - keep);
+  }
+
+  #messages(): Buffer[] {
+    return messagesOf(this.#stream.subarray(0, this.#emitted), this.#ended);
+  }
+
+  #stampAll(): void {
+    const before = this.#stamps.at(-1) ?? 0n;
+    const now = BigInt(Date.now()) * 1_000_000n;
+    const messages = this.#messages();
+    while (this.#stamps.length < messages.length) {
+      const at = this.#stamps.length;
+      // The pieces of a cut line bear the stamp of the first.
+      const previous = messages[at - 1];
+      const isPiece = previous !== undefined && previous.length === PIECE && previous.at(-1) !== 0x0a;
+      const next = BigInt(at + 1) + (now > before ? now : before);
+      this.#stamps.push(isPiece ? (this.#stamps.at(-1) ?? next) : next);
+    }
+  }
+
+  async attach(): Promise<Attachment> {
+    const requestedNs = BigInt(Date.now()) * 1_000_000n;
+    await turn();
+    const attached = { at: this.#emitted, wake: () => {}, closed: false };
+    this.#open.push(attached);
+    const read = async (): Promise<Buffer | undefined> => {
+      for (;;) {
+        if (attached.closed) return undefined;
+        const bytes = this.#stream.subarray(attached.at, Math.min(this.#emitted, attached.at + READ_MAX));
+        if (bytes.length > 0) {
+          attached.at += bytes.length;
+          const header = Buffer.of(1, 0, 0, 0, 0, 0, 0, 0);
+          header.writeUInt32BE(bytes.length, 4);
+          return Buffer.concat([header, bytes]);
+        }
+        if (this.#ended) return undefined;
+        await new Promise<void>((resolve) => {
+          attached.wake = resolve;
+        });
+      }
+    };
+    const close = (): void => {
+      attached.closed = true;
+      attached.wake();
+    };
+    return { requestedNs, read, close };
+  }
+
+  async *readLog(query: LogQuery): AsyncIterable<readonly LogMessage[]> {
+    await turn();
+    if (query.stream === 'stderr') return;
+    const all = this.#messages()
+      .map((bytes, at) => ({ bytes: Buffer.from(bytes), stampNs: this.#stamps[at] ?? 0n }))
+      .slice(this.#rotated);
+    const from = query.tail === undefined ? all : all.slice(-query.tail);
+    const since = from.filter((message) => message.stampNs >= (query.sinceNs ?? 0n));
+    for (let at = 0; at < since.length; at += 100) yield since.slice(at, at + 100);
+  }
+
+  async isAlive(): Promise<boolean> {
+    await turn();
+    return !this.#ended;
+  }
+}

@@ -1,0 +1,90 @@
+// One fact, one file: whole or absent, for every reader at any moment.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { isFault } from '../../../src/fault.ts';
+import {
+  readFact,
+  readJsonFact,
+  removeSync,
+  renameIfThere,
+  writeFact,
+  writeFactSync,
+} from '../../../src/host/facts.ts';
+import { outcomeOf } from '../../support/command.ts';
+import { tempDirectory } from '../../support/temp.ts';
+
+test('a fact is written whole, for us alone, and leaves no other file behind', async () => {
+  await using directory = await tempDirectory();
+  const path = directory.at('fact');
+  writeFactSync(path, 'one');
+  await writeFact(path, 'two');
+  assert.equal(readFileSync(path, 'utf8'), 'two');
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.deepEqual(readdirSync(directory.path), ['fact']);
+});
+
+test('a reader that looks all the time sees the old fact or the new one, never a piece', async () => {
+  await using directory = await tempDirectory();
+  const path = directory.at('fact');
+  const texts = ['a'.repeat(300_000), 'b'.repeat(300_000)];
+  writeFactSync(path, texts[0] ?? '');
+  const writing = (async () => {
+    for (let n = 0; n < 40; n++) await writeFact(path, texts[n % 2] ?? '');
+  })();
+  let writes = true;
+  void writing.then(() => {
+    writes = false;
+  });
+  for (let looks = 0; writes; looks++) {
+    assert.ok(texts.includes(readFact(path) ?? ''), `look ${looks}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writing;
+});
+
+test('writing replaces a symlink and does not follow it', async () => {
+  await using directory = await tempDirectory();
+  writeFileSync(directory.at('victim'), 'precious');
+  symlinkSync(directory.at('victim'), directory.at('fact'));
+  writeFactSync(directory.at('fact'), 'new');
+  assert.equal(readFileSync(directory.at('victim'), 'utf8'), 'precious');
+  assert.equal(readFact(directory.at('fact')), 'new');
+});
+
+test('what is not there is undefined; what is torn is no JSON; a symlink is not read', async () => {
+  await using directory = await tempDirectory();
+  assert.equal(readFact(directory.at('absent')), undefined);
+  assert.equal(readFact(directory.at('absent/deeper')), undefined);
+  writeFileSync(directory.at('torn'), '{"version":1,"ta');
+  assert.equal(readJsonFact(directory.at('torn')), undefined);
+  symlinkSync(directory.at('torn'), directory.at('link'));
+  assert.throws(() => readFact(directory.at('link')), { code: 'ELOOP' });
+});
+
+test('a FIFO in the place of a fact does not hold the reader up', async () => {
+  await using directory = await tempDirectory();
+  await outcomeOf(['mkfifo', directory.at('fifo')]);
+  assert.equal(readFact(directory.at('fifo')), '');
+});
+
+test('of two that rename one file the first has it, and the second is told so', async () => {
+  await using directory = await tempDirectory();
+  writeFactSync(directory.at('pending'), '');
+  assert.equal(renameIfThere(directory.at('pending'), directory.at('accepted')), true);
+  assert.equal(renameIfThere(directory.at('pending'), directory.at('withdrawn')), false);
+  assert.equal(removeSync(directory.at('accepted')), true);
+  assert.equal(removeSync(directory.at('accepted')), false);
+});
+
+test('a directory that cannot be written fails, and nothing half done stays', async () => {
+  await using directory = await tempDirectory();
+  mkdirSync(directory.at('taken'));
+  assert.throws(
+    () => writeFactSync(directory.at('absent/fact'), 'x'),
+    (error) => !isFault(error),
+  );
+  await assert.rejects(writeFact(directory.at('taken'), 'x'));
+  assert.ok(!readdirSync(directory.path).some((name) => name === 'taken.tmp'));
+});

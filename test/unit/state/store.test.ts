@@ -1,0 +1,204 @@
+// The state directory: who decides whether a launch happens, what is listed, what may go.
+
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { test } from 'node:test';
+import { DEFAULT_CONFIG } from '../../../src/config/schema.ts';
+import { dockerId, mesosContainerId } from '../../../src/container/identity.ts';
+import type { TaskRequest } from '../../../src/container/task.ts';
+import { isFault } from '../../../src/fault.ts';
+import { writeFactSync } from '../../../src/host/facts.ts';
+import { containerPaths, rootPaths } from '../../../src/state/layout.ts';
+import { REQUEST_VERSION, type RequestRecord } from '../../../src/state/records.ts';
+import { finishedAtMs, removeFinished } from '../../../src/state/retention.ts';
+import { checkRoot, prepareRoot } from '../../../src/state/root.ts';
+import {
+  accept,
+  admission,
+  createState,
+  listIds,
+  needsSupervisor,
+  noteDockerId,
+  readRequest,
+  removeState,
+  withdraw,
+  writeRequest,
+} from '../../../src/state/store.ts';
+import { tempDirectory } from '../../support/temp.ts';
+
+function id(text: string) {
+  const made = mesosContainerId(text);
+  assert.ok(made !== undefined);
+  return made;
+}
+
+function requestOf(name: string): RequestRecord {
+  const task: TaskRequest = {
+    kind: 'command',
+    containerId: id(name),
+    frameworkId: 'f',
+    executorId: 'e',
+    taskId: 't',
+    name: 't',
+    sandbox: '/nowhere',
+    slaveId: 's',
+    checkpoint: false,
+    command: { value: 'true', shell: true, arguments: [], environment: [], uris: [] },
+    resources: { ports: [] },
+  };
+  return {
+    version: REQUEST_VERSION,
+    task,
+    slaveEnvironment: {},
+    config: DEFAULT_CONFIG,
+    launchedAt: '2026-01-02T03:04:05.678Z',
+  };
+}
+
+function launched(root: string, name: string) {
+  const paths = createState(root, id(name));
+  writeRequest(root, paths, requestOf(name));
+  return paths;
+}
+
+test('ids that could be paths are no ids', () => {
+  for (const text of ['', '.', '..', 'a/b', 'a\0b', 'x'.repeat(256), 'a b', 'ä']) {
+    assert.equal(mesosContainerId(text), undefined, JSON.stringify(text));
+  }
+  assert.equal(
+    mesosContainerId('097bb7e3-6899-459e-b5f5-5ab97c714b83'),
+    '097bb7e3-6899-459e-b5f5-5ab97c714b83',
+  );
+});
+
+test('accepting and withdrawing exclude each other, and each may be repeated', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  const first = launched(root, 'first');
+  assert.equal(admission(first), 'pending');
+  assert.equal(accept(first), true);
+  assert.equal(accept(first), true);
+  assert.equal(withdraw(first), false);
+  assert.equal(admission(first), 'accepted');
+  const second = launched(root, 'second');
+  assert.equal(withdraw(second), true);
+  assert.equal(accept(second), false);
+  assert.equal(admission(second), 'withdrawn');
+});
+
+test('an accepted container cannot be launched again; what an interrupted launch left can', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  accept(launched(root, 'one'));
+  assert.throws(
+    () => createState(root, id('one')),
+    (error) => isFault(error, 'conflict'),
+  );
+  withdraw(launched(root, 'two'));
+  accept(launched(root, 'two'));
+  assert.equal(admission(containerPaths(root, id('two'))), 'accepted');
+});
+
+test('the request comes back as it was written; another version is refused in words, a torn one is absent', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  const paths = launched(root, 'one');
+  assert.deepEqual(readRequest(paths), requestOf('one'));
+  writeFileSync(paths.request, JSON.stringify({ ...requestOf('one'), version: 99 }));
+  assert.throws(() => readRequest(paths), /version 99/);
+  writeFileSync(paths.request, '{"version":1,"ta');
+  assert.equal(readRequest(paths), undefined);
+});
+
+test('two launches of one microsecond get names of their own, in order', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  launched(root, 'one');
+  launched(root, 'two');
+  assert.deepEqual(readdirSync(rootPaths(root).startTimes).sort(), [
+    '2026-01-02T03:04:05.678000Z',
+    '2026-01-02T03:04:05.678001Z',
+  ]);
+});
+
+test('removing a state takes its symlinks along, and no foreign ones', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  const paths = launched(root, 'one');
+  const docker = dockerId('a'.repeat(64));
+  assert.ok(docker !== undefined);
+  noteDockerId(root, paths, id('one'), docker);
+  noteDockerId(root, paths, id('one'), docker);
+  assert.equal(readlinkSync(`${root}/docker/${docker}`), '../mesos/one');
+  symlinkSync('../mesos/other', `${root}/docker/foreign`);
+  removeState(root, id('one'));
+  removeState(root, id('one'));
+  assert.deepEqual(readdirSync(`${root}/docker`), ['foreign']);
+  assert.deepEqual(readdirSync(`${root}/start-time`), []);
+  assert.deepEqual(readdirSync(`${root}/mesos`), []);
+});
+
+test('foreign entries are told apart from states and left alone', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  launched(root, 'one');
+  mkdirSync(`${root}/mesos/not an id`);
+  assert.deepEqual(listIds(root), { ids: ['one'], foreign: ['not an id'] });
+});
+
+test('a state may go when its end was delivered and its container is gone, and not before', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  const paths = launched(root, 'one');
+  const now = Date.now();
+  accept(paths);
+  assert.equal(needsSupervisor(paths), true);
+  for (const fact of [paths.termination, paths.removed]) {
+    assert.equal(finishedAtMs(paths, now), undefined);
+    writeFactSync(fact, '');
+  }
+  assert.equal(needsSupervisor(paths), false);
+  assert.equal(finishedAtMs(paths, now), undefined);
+  writeFactSync(paths.delivered, '');
+  assert.ok((finishedAtMs(paths, now) ?? 0) > 0);
+  assert.deepEqual(
+    removeFinished(root, now, () => false),
+    [],
+  );
+  assert.deepEqual(
+    removeFinished(root, now, () => true),
+    ['one'],
+  );
+});
+
+test('a launch that died half way is left alone while it may be under way', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  const paths = launched(root, 'one');
+  assert.equal(finishedAtMs(paths, Date.now()), undefined);
+  const old = new Date(Date.now() - 3_600_000);
+  utimesSync(paths.directory, old, old);
+  assert.ok(finishedAtMs(paths, Date.now()) !== undefined);
+});
+
+test('a root that others can write, or that is somebody else’s, is refused in words', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  assert.equal(checkRoot(root), root);
+  chmodSync(root, 0o777);
+  assert.throws(() => checkRoot(root), /can be written by others/);
+  assert.throws(
+    () => checkRoot(directory.at('absent')),
+    (error) => isFault(error, 'not-found'),
+  );
+  writeFileSync(directory.at('file'), '', { mode: 0o600 });
+  assert.throws(() => checkRoot(directory.at('file')), /not a directory/);
+});
