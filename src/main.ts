@@ -29,7 +29,7 @@ function currentDirectory(): string {
 }
 
 function home(): string | undefined {
-  if (process.env['HOME'] !== undefined && process.env['HOME'] !== '') return process.env['HOME'];
+  if (process.env.HOME !== undefined && process.env.HOME !== '') return process.env.HOME;
   // A slave that was started without HOME: our user's own. Loaded here since nearly every call has one.
   const { userInfo } = process.getBuiltinModule('node:os');
   return userInfo().homedir;

@@ -52,7 +52,7 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
     'Run the task of the Launch record on stdin',
     [['--no-fork', 'Stay in the foreground, show what happens, exit with the code of the task']],
     async (call, options) =>
-      options['fork'] === false
+      options.fork === false
         ? (await import('../commands/foreground.ts')).foreground(call, write)
         : (await import('../commands/launch.ts')).launch(call),
   );
@@ -84,8 +84,8 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
     async (call, options) =>
       (await import('../commands/supervise.ts')).supervise({
         root: call.configuredRoot(),
-        stay: options['stay'] === true,
-        syslog: levelOf(options['syslog']) ?? call.lenient().log.syslog,
+        stay: options.stay === true,
+        syslog: levelOf(options.syslog) ?? call.lenient().log.syslog,
       }),
   );
   command('config', 'Print the configuration in force', [], async (call) => {
@@ -104,9 +104,9 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
       (await import('../commands/state.ts')).state(
         call,
         {
-          remove: options['rm'] === true,
+          remove: options.rm === true,
           ...(before === undefined ? {} : { before }),
-          ...(options['olderThan'] === undefined ? {} : { olderThan: String(options['olderThan']) }),
+          ...(options.olderThan === undefined ? {} : { olderThan: String(options.olderThan) }),
         },
         write,
       ),
@@ -125,8 +125,8 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
     // cac takes node and script in front.
     cli.parse(['deimos', 'deimos', ...argv], { run: false });
     const done: Parsed = { call: parts.newCall({}), run: async () => 0 };
-    if (cli.options['help'] === true) return done;
-    if (cli.options['version'] === true || cli.options['v'] === true) {
+    if (cli.options.help === true) return done;
+    if (cli.options.version === true || cli.options.v === true) {
       write(`deimos ${parts.version}\n`);
       return done;
     }

@@ -14,7 +14,7 @@ import type { Call } from './call.ts';
 
 /** Exit status 0 with Containers on stdout. Fault `config` if the state root cannot be told. */
 export async function containers(call: Call): Promise<number> {
-  const caller = realWorkDirectory(call.environment['MESOS_WORK_DIRECTORY']);
+  const caller = realWorkDirectory(call.environment.MESOS_WORK_DIRECTORY);
   const ids: MesosContainerId[] = [];
   for (const root of rootsInUse(call.configuredRoot())) {
     for (const id of listIds(root).ids) {

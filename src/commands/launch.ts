@@ -72,17 +72,17 @@ export async function readRequestRecord(call: Call, record: Buffer): Promise<Req
   for (const { file, line, text } of warnings) call.log.warning('configuration', { file, line, text });
   call.log.debug('configuration', { path: path ?? 'defaults' });
   const task = decodeLaunch(record, {
-    ...defined('frameworkId', environment['MESOS_FRAMEWORK_ID']),
-    ...defined('executorId', environment['MESOS_EXECUTOR_ID']),
-    ...defined('slaveId', environment['MESOS_SLAVE_ID']),
-    ...defined('slavePid', environment['MESOS_SLAVE_PID']),
+    ...defined('frameworkId', environment.MESOS_FRAMEWORK_ID),
+    ...defined('executorId', environment.MESOS_EXECUTOR_ID),
+    ...defined('slaveId', environment.MESOS_SLAVE_ID),
+    ...defined('slavePid', environment.MESOS_SLAVE_PID),
   });
   const slaveEnvironment: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
     if (value !== undefined && WANTED_VARIABLE.test(name)) slaveEnvironment[name] = value;
   }
   const taskInfo = rawField(record, LAUNCH_TASK_INFO);
-  const workDirectory = realWorkDirectory(environment['MESOS_WORK_DIRECTORY']);
+  const workDirectory = realWorkDirectory(environment.MESOS_WORK_DIRECTORY);
   return {
     version: REQUEST_VERSION,
     task,

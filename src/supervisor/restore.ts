@@ -20,7 +20,7 @@ const SHUTDOWN_MARGIN_MS = 2_500;
 export function termsOf(request: RequestRecord): LifeTerms {
   const { task, slaveEnvironment, config } = request;
   const shutdownGraceMs =
-    task.shutdownGraceMs ?? parseMesosDuration(slaveEnvironment['MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD']);
+    task.shutdownGraceMs ?? parseMesosDuration(slaveEnvironment.MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD);
   return {
     // Without a framework's id nothing can be registered: a person calls launch by hand.
     reporting:
@@ -29,7 +29,7 @@ export function termsOf(request: RequestRecord): LifeTerms {
       task.taskId !== undefined &&
       task.frameworkId !== '',
     checkpoint: task.checkpoint,
-    recoveryTimeoutMs: parseMesosDuration(slaveEnvironment['MESOS_RECOVERY_TIMEOUT']) ?? RECOVERY_TIMEOUT_MS,
+    recoveryTimeoutMs: parseMesosDuration(slaveEnvironment.MESOS_RECOVERY_TIMEOUT) ?? RECOVERY_TIMEOUT_MS,
     stopGraceMs: config.containers.stopTimeoutSeconds * 1000,
     ...(task.killGraceMs === undefined ? {} : { killGraceMs: task.killGraceMs }),
     shutdownGraceMs: Math.max(0, (shutdownGraceMs ?? SHUTDOWN_GRACE_MS) - SHUTDOWN_MARGIN_MS),
