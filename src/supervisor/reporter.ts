@@ -330,7 +330,11 @@ export class ExecutorReporter implements TaskReporter {
         tell({ type: 'reconnect' });
         return;
       case 'shutdown':
-        if (this.#registered !== undefined || this.#registersSent <= 1) return tell({ type: 'shutdown' });
+        if (this.#registered !== undefined || this.#registersSent <= 1) {
+          tell({ type: 'shutdown' });
+          return;
+        }
+        // The answer to a Register that had to be repeated: "I have you already".
         this.#noteRegistered({ slaveId: request.task.slaveId, takesKilling: false });
         tell({ type: 'already-registered' });
         void this.#send();

@@ -1,7 +1,7 @@
 // Reading /proc for the tests: which processes there are, whether one is still alive, killing a known tree.
 // A process that ends while it is looked at is simply not there; nothing here kills by name.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { until } from './until.ts';
 
 export interface Stat {
@@ -58,6 +58,16 @@ export function argvOf(pid: number): string[] | undefined {
 export function isAlive(pid: number): boolean {
   const stat = statOf(pid);
   return stat !== undefined && stat.state !== 'Z' && stat.state !== 'X';
+}
+
+/** Names the pid namespace of a process; undefined if it has gone. A container's differs from ours. */
+export function pidNamespaceOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
 }
 
 /** `roots` and all their descendants, parents first. */

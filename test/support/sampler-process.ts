@@ -2,9 +2,8 @@
 // live for 40 ms are to be caught, and the test's own event loop must not stand still for it.
 // IPC in: the strings, later 'stop'. IPC out: 'ready' after the first look, at the end hits and number of scans.
 
-import { readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { allPids, argvOf, procFile } from './proc.ts';
+import { allPids, argvOf, pidNamespaceOf, procFile } from './proc.ts';
 import type { SecretHit } from './processes.ts';
 
 /** A breath between two scans: on a small machine the program under test needs the processor, too. */
@@ -12,15 +11,6 @@ const PAUSE_MS = 3;
 
 const hits = new Map<string, SecretHit>();
 const state = { scans: 0, stopped: false };
-
-function pidNamespaceOf(pid: number | 'self'): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/pid`);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error) return undefined;
-    throw error;
-  }
-}
 
 function scan(secrets: readonly string[], ours: string | undefined): void {
   for (const pid of allPids()) {
@@ -38,7 +28,7 @@ function scan(secrets: readonly string[], ours: string | undefined): void {
 }
 
 async function sample(secrets: readonly string[]): Promise<void> {
-  const ours = pidNamespaceOf('self');
+  const ours = pidNamespaceOf(process.pid);
   scan(secrets, ours);
   process.send?.('ready');
   while (!state.stopped) {

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { Argv } from './command.ts';
 import { running } from './dockerd.ts';
-import { allPids, isAlive, killAll, signalPid, statOf, treeOf } from './proc.ts';
+import { allPids, isAlive, killAll, pidNamespaceOf, procFile, signalPid, statOf, treeOf } from './proc.ts';
 import type {
   AckPolicy,
   Call,
@@ -296,7 +296,8 @@ export class StandInSlave implements AsyncDisposable {
     const child = this.#child;
     if (child === undefined || !running(child)) return;
     child.kill('SIGKILL');
-    await until('the slave gone', () => !running(child));
+    // What it said last may still be in the channel when it is gone.
+    await until('the slave gone', () => !running(child) && !child.connected);
   }
 
   /** `kill`, then `start`. */
@@ -305,13 +306,22 @@ export class StandInSlave implements AsyncDisposable {
     await this.start();
   }
 
-  /** Kills it and those of its calls that still run. Safe to call twice. */
+  /**
+   * Kills it, its calls that still run with their sessions, and whatever else has the environment of its calls (a call
+   * that was started in the moment of the kill is in no list). Safe to call twice.
+   */
   async stop(): Promise<void> {
     await this.kill();
     const leaders = this.calls
       .filter((call) => call.end === undefined && statOf(call.pid)?.startTicks === call.startTicks)
       .map((call) => call.pid);
-    const members = allPids().filter((pid) => leaders.includes(statOf(pid)?.session ?? 0));
+    const mark = `MESOS_WORK_DIRECTORY=${this.options.workDirectory}`;
+    const members = allPids().filter(
+      (pid) =>
+        leaders.includes(statOf(pid)?.session ?? 0) ||
+        (procFile(pid, 'environ')?.split('\0').includes(mark) &&
+          pidNamespaceOf(pid) === pidNamespaceOf(process.pid)),
+    );
     await killAll([...new Set([...treeOf(leaders), ...members])].filter(isAlive));
   }
 

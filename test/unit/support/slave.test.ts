@@ -8,7 +8,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { decode, encode } from '../../../src/mesos/codec.ts';
 import * as messages from '../../../src/mesos/messages.ts';
-import { isAlive, statOf } from '../../support/proc.ts';
+import { allPids, isAlive, procFile, statOf } from '../../support/proc.ts';
 import { type LaunchedTask, type SlaveOptions, StandInSlave } from '../../support/slave.ts';
 import type { MesosVersion } from '../../support/slave-protocol.ts';
 import { encodePost, outgoing } from '../../support/slave-wire.ts';
@@ -64,6 +64,13 @@ async function withSlave(
   });
   try {
     await body(slave, root);
+    await slave.stop();
+    const mark = `MESOS_WORK_DIRECTORY=${slave.options.workDirectory}`;
+    assert.deepEqual(
+      allPids().filter((pid) => procFile(pid, 'environ')?.split('\0').includes(mark)),
+      [],
+      'stop leaves nothing',
+    );
   } finally {
     for (const call of slave.calls.filter((one) => one.verb === 'launch')) {
       const file = `${root}/${call.containerId}/pid`;
