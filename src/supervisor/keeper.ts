@@ -266,6 +266,7 @@ export class Keeper {
 
   async #cleanUp(): Promise<void> {
     const { signal } = this.#stopping;
+    this.#reporter?.close();
     try {
       await this.#docker.remove(signal);
       await this.#durably('noting the removal', () => writeFact(this.paths.removed, ''));

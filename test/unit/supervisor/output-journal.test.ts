@@ -106,16 +106,16 @@ describe('a counter file', () => {
     world.close();
   });
 
-  it('does not write again what was cut off the file since', async () => {
+  it('looks for the append in a file that was cut short meanwhile', async () => {
     await using directory = await tempDirectory();
     const world = new World(directory);
-    await world.announce(Buffer.from('first\n'));
-    world.append(Buffer.from('first\n'), 6);
+    const first = Buffer.alloc(1000, 'first\n');
+    await world.announce(first);
+    world.append(first, first.length);
     await world.announce(Buffer.from('second\n'));
-    world.append(Buffer.from('second\n'), 7);
     truncateSync(world.output, 0);
-    world.others('second\n');
-    assert.equal(world.recover()?.state.position, 13);
+    world.append(Buffer.from('second\n'), 7);
+    assert.equal(world.recover()?.state.position, 1007);
     world.close();
   });
 
@@ -127,7 +127,7 @@ describe('a counter file', () => {
     // The boot's checksum, and with it the header's, are what another boot would differ in.
     const bytes = readFileSync(world.path);
     const { crc32 } = await import('node:zlib');
-    bytes.writeUInt32LE(bytes.readUInt32LE(64) ^ 1, 64);
+    bytes.writeUInt8(bytes.readUInt8(64) ^ 1, 64);
     bytes.writeUInt32LE(crc32(bytes.subarray(0, 84)), 84);
     writeFileSync(world.path, bytes);
     assert.equal(world.recover()?.isOfThisBoot, false);
