@@ -1,13 +1,13 @@
 // The links to the slaves of this host (nearly always one): shared by all containers of a slave, opened when the first
-// needs it. A slave that cannot be reached, or whose link breaks, is away; it is not looked for again by itself, since a
-// slave that comes back says so (ReconnectExecutorMessage).
+// needs it. A slave that cannot be reached, or whose link breaks, is away. It is looked for again with growing pauses, and
+// at once when it says itself that it is back (ReconnectExecutorMessage).
 
 import { Fault, isFault } from '../fault.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
 import { SlaveLink } from '../mesos/slave-link.ts';
 import { formatUpid, type Upid } from '../mesos/upid.ts';
 
-/** A slave that is starting, or whose listen queue is full, is given these tries (some 3 s in all). */
+/** A slave whose listen queue is full is given these tries (some 3 s in all) before it counts as away. */
 const CONNECT_TRIES = 4;
 
 export interface SlaveWatcher {
@@ -15,9 +15,12 @@ export interface SlaveWatcher {
   away(): void;
 }
 
+/** One slave: it is tried for as long as anybody watches it. */
 interface Entry {
   readonly watchers: Set<SlaveWatcher>;
   link: SlaveLink | undefined;
+  /** Ends the pause between two tries. */
+  poke: () => void;
 }
 
 export class Slaves {
@@ -28,14 +31,21 @@ export class Slaves {
     this.#signal = signal;
   }
 
-  /** Tells `watcher` whether the slave is there, now and at each change, until `forget`. Repeatable. */
+  /**
+   * Tells `watcher` whether the slave is there, now and at each change, until `forget`. Repeatable: a slave that is
+   * being tried with long pauses is tried at once.
+   */
   watch(slave: Upid, watcher: SlaveWatcher): void {
     const key = formatUpid(slave);
-    const entry = this.#entries.get(key) ?? { watchers: new Set<SlaveWatcher>(), link: undefined };
-    this.#entries.set(key, entry);
+    const before = this.#entries.get(key);
+    const entry = before ?? { watchers: new Set<SlaveWatcher>(), link: undefined, poke: () => {} };
     entry.watchers.add(watcher);
-    if (entry.link === undefined) void this.#connect(slave, key, entry);
-    else if (entry.link.open) queueMicrotask(() => entry.watchers.has(watcher) && watcher.there());
+    if (before === undefined) {
+      this.#entries.set(key, entry);
+      void this.#connect(slave, key, entry);
+    } else if (entry.link?.open === true)
+      queueMicrotask(() => entry.watchers.has(watcher) && watcher.there());
+    else entry.poke();
   }
 
   /** The link is closed when its last watcher is forgotten. Repeatable. */
@@ -47,6 +57,7 @@ export class Slaves {
     if (entry.watchers.size > 0) return;
     this.#entries.delete(key);
     entry.link?.close();
+    entry.poke();
   }
 
   /** Whether the link to that slave stands. */
@@ -57,38 +68,45 @@ export class Slaves {
   /** Sends a message; Fault `host` if the slave is not there. */
   async post(slave: Upid, message: string, body: Uint8Array, from: Upid): Promise<'taken' | 'unknown'> {
     const link = this.#entries.get(formatUpid(slave))?.link;
-    if (link === undefined || !link.open) throw noLink(slave);
+    if (link === undefined || !link.open) {
+      throw new Fault('host', `no link to the slave ${formatUpid(slave)}`);
+    }
     return await link.post(message, body, from, this.#signal);
   }
 
+  /** Until the link stands; who watches is told once that the slave is away. */
   async #connect(slave: Upid, key: string, entry: Entry): Promise<void> {
-    for (let n = 0; n < CONNECT_TRIES; n++) {
-      const link = new SlaveLink(slave, { onBroken: () => this.#broken(key, entry, link) });
+    const wanted = (): boolean => this.#entries.get(key) === entry && !this.#signal.aborted;
+    for (let n = 0; wanted(); n++) {
+      const link = new SlaveLink(slave, { onBroken: () => this.#broken(slave, key, entry) });
       entry.link = link;
       try {
         await link.connect(this.#signal);
-        if (this.#entries.get(key) !== entry) return link.close();
+        if (!wanted()) return link.close();
         for (const watcher of [...entry.watchers]) watcher.there();
         return;
       } catch (error) {
-        if (this.#signal.aborted || this.#entries.get(key) !== entry) return;
+        if (!wanted()) return;
         if (!isFault(error, 'host', 'timeout')) throw error;
-        if (n < CONNECT_TRIES - 1) await rest(pauseMs(n), this.#signal).catch(() => {});
       }
+      if (n === CONNECT_TRIES - 1) for (const watcher of [...entry.watchers]) watcher.away();
+      await this.#pause(pauseMs(n), entry);
     }
-    this.#broken(key, entry, entry.link);
   }
 
-  #broken(key: string, entry: Entry, link: SlaveLink | undefined): void {
-    if (this.#entries.get(key) !== entry || entry.link !== link) return;
-    // The next watcher (after a reconnection, say) opens a new link; these are told once.
-    this.#entries.delete(key);
+  async #pause(ms: number, entry: Entry): Promise<void> {
+    const poked = new AbortController();
+    entry.poke = () => poked.abort();
+    await rest(ms, AbortSignal.any([poked.signal, this.#signal])).catch(() => {});
+    entry.poke = () => {};
+  }
+
+  #broken(slave: Upid, key: string, entry: Entry): void {
+    if (this.#entries.get(key) !== entry) return;
     for (const watcher of [...entry.watchers]) watcher.away();
+    // Those that go on without it keep watching: it may be back, or the connection alone may have broken.
+    if (entry.watchers.size > 0 && this.#entries.get(key) === entry) void this.#connect(slave, key, entry);
   }
-}
-
-function noLink(slave: Upid): Fault {
-  return new Fault('host', `no link to the slave ${formatUpid(slave)}`);
 }
 
 /** How long a slave that lives may take to accept a connection on the loopback. */

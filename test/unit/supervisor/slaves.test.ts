@@ -1,0 +1,98 @@
+// Links to slaves over real sockets: one for all who watch, away once, there again when the slave is back.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { test } from 'node:test';
+import type { Upid } from '../../../src/mesos/upid.ts';
+import { Slaves, slaveAnswers } from '../../../src/supervisor/slaves.ts';
+import { until } from '../../support/until.ts';
+
+/** Something that accepts connections as a slave does, and can die as one does. */
+class Listener {
+  readonly sockets = new Set<Socket>();
+  #server: Server | undefined;
+
+  async listen(port = 0): Promise<number> {
+    this.#server = createServer((socket) => {
+      this.sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => this.sockets.delete(socket));
+    });
+    this.#server.listen(port, '127.0.0.1');
+    await once(this.#server, 'listening');
+    const address = this.#server.address();
+    assert.ok(typeof address === 'object' && address !== null);
+    return address.port;
+  }
+
+  async die(): Promise<void> {
+    const closed = this.#server === undefined ? undefined : once(this.#server, 'close');
+    this.#server?.close();
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+  }
+}
+
+function watcher(): { told: string[]; there: () => void; away: () => void } {
+  const told: string[] = [];
+  return { told, there: () => void told.push('there'), away: () => void told.push('away') };
+}
+
+test('all watchers of a slave share one link, and are told when it breaks and when it stands again', async () => {
+  const listener = new Listener();
+  const port = await listener.listen();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port };
+  const leaving = new AbortController();
+  const slaves = new Slaves(leaving.signal);
+  const [first, second] = [watcher(), watcher()];
+  slaves.watch(slave, first);
+  slaves.watch(slave, second);
+  await until('both are told', () => first.told.length === 1 && second.told.length === 1);
+  assert.equal(listener.sockets.size, 1);
+  assert.equal(slaves.isThere(slave), true);
+
+  await listener.die();
+  await until('both are told', () => first.told.length === 2 && second.told.length === 2);
+  assert.equal(slaves.isThere(slave), false);
+  await assert.rejects(slaves.post(slave, 'X', Buffer.alloc(0), slave), /no link/);
+
+  await listener.listen(port);
+  await until('it is there again', () => slaves.isThere(slave));
+  slaves.forget(slave, second);
+  assert.deepEqual(first.told, ['there', 'away', 'there']);
+  slaves.forget(slave, first);
+  await until('the link is closed', () => listener.sockets.size === 0);
+  leaving.abort();
+  await listener.die();
+});
+
+test('a slave that does not answer is away once, however often it is tried', async () => {
+  const listener = new Listener();
+  const port = await listener.listen();
+  await listener.die();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port };
+  const leaving = new AbortController();
+  const slaves = new Slaves(leaving.signal);
+  const one = watcher();
+  slaves.watch(slave, one);
+  await until('it is away', () => one.told.length > 0);
+  assert.deepEqual(one.told, ['away']);
+  // Whoever hears from the slave itself does not wait for the next try.
+  await listener.listen(port);
+  slaves.watch(slave, one);
+  await until('it is there', () => slaves.isThere(slave), { timeoutMs: 1_000 });
+  assert.deepEqual(one.told, ['away', 'there']);
+  leaving.abort();
+  slaves.forget(slave, one);
+  await listener.die();
+});
+
+test('whether a slave answers at all can be asked', async () => {
+  const listener = new Listener();
+  const port = await listener.listen();
+  const { signal } = new AbortController();
+  assert.equal(await slaveAnswers({ name: 's', ip: '127.0.0.1', port }, signal), true);
+  await listener.die();
+  assert.equal(await slaveAnswers({ name: 's', ip: '127.0.0.1', port }, signal), false);
+});
