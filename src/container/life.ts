@@ -48,7 +48,10 @@ export interface Life {
   /** The framework takes TASK_KILLING. */
   readonly takesKilling: boolean;
   readonly runTask: boolean;
-  readonly slave: 'unknown' | 'there' | 'away';
+  /** RunTask may have been sent while nobody listened: without another sign it counts as come, after a while. */
+  readonly presumesRunTask: boolean;
+  /** `lost`: away for longer than its recovery timeout, nothing more is expected of it. */
+  readonly slave: 'unknown' | 'there' | 'away' | 'lost';
   readonly wantedEnd?: WantedEnd;
   readonly outcome?: Outcome;
 }
@@ -69,6 +72,7 @@ export type LifeEvent =
   | { readonly type: 'failed'; readonly why: string }
   | { readonly type: 'ended'; readonly outcome: Outcome }
   | { readonly type: 'recorded' }
+  /** The link stands, or the slave has come back and said so. */
   | { readonly type: 'slave-there' }
   | { readonly type: 'slave-away' }
   | { readonly type: 'registered'; readonly takesKilling: boolean }
@@ -77,18 +81,15 @@ export type LifeEvent =
   | { readonly type: 'run-task' }
   | { readonly type: 'kill'; readonly graceMs?: number }
   | { readonly type: 'shutdown' }
-  | { readonly type: 'reconnect' }
   /** The slave has acknowledged the terminal update. */
   | { readonly type: 'acknowledged' }
   | { readonly type: 'destroy' }
   | { readonly type: 'forgotten' }
-  | { readonly type: 'limits' }
   | { readonly type: 'timeout'; readonly timer: Exclude<TimerName, 'wait-seen'> };
 
 export type Step =
   /** Connect to the slave; register unless that is done. */
   | { readonly type: 'dial' }
-  | { readonly type: 'reregister' }
   | { readonly type: 'look' }
   | { readonly type: 'prepare' }
   | { readonly type: 'cancel' }
@@ -114,6 +115,11 @@ export interface Next {
 
 /** RunTask follows Registered at once, but for the `update` in between; a slave that lives and is silent has dropped the task. */
 export const RUN_TASK_TIMEOUT_MS = 30_000;
+/**
+ * After a crash RunTask may be lost, or only on its way: the slave sends it when `update` has returned (5 s at most), and
+ * drops a state that is reported before. A slave that wants no start says so meanwhile, at the latest by `destroy` after 5 s.
+ */
+export const RUN_TASK_PRESUMED_MS = 7_000;
 /** A slave acknowledges when it has the update on disk. Past this bound the Termination speaks for itself. */
 export const ACKNOWLEDGEMENT_TIMEOUT_MS = 10_000;
 /** After ShutdownExecutor the slave kills within 5 s: what is left of them for the acknowledgement. */
@@ -132,6 +138,7 @@ export function newLife(terms: LifeTerms): Life {
     registration: 'asked',
     takesKilling: false,
     runTask: false,
+    presumesRunTask: false,
     slave: 'unknown',
   };
 }
@@ -152,7 +159,7 @@ function isOver(life: Life): boolean {
 export function reportsEnd(life: Life): boolean {
   if (!life.terms.reporting || life.outcome === undefined) return false;
   const cause = life.wantedEnd?.cause;
-  if (cause === undefined || life.outcome.kind === 'lost') return true;
+  if (cause === undefined) return true;
   if (SILENT_CAUSES.includes(cause)) return false;
   return life.runTask;
 }
@@ -177,6 +184,7 @@ function terminate(life: Life): Next {
 
 /** The terminal update is out: how long its acknowledgement is waited for depends on who is there to give it. */
 function awaitAcknowledgement(life: Life): Next {
+  if (life.slave === 'lost') return terminate(life);
   if (life.slave === 'away') {
     if (!life.terms.checkpoint || life.registration !== 'done') return terminate(life);
     return { life, steps: [{ type: 'disarm', timer: 'acknowledgement' }] };
@@ -245,7 +253,7 @@ function whenRunning(life: Life, first: readonly Step[]): Next {
 /** RunTask has come, or counts as come: what was held back for it may go on. */
 function handedOver(life: Life): Next {
   if (life.runTask) return unchanged(life);
-  const next: Life = { ...life, runTask: true };
+  const next: Life = { ...life, runTask: true, presumesRunTask: false };
   const steps: Step[] = [{ type: 'note-run-task' }, { type: 'disarm', timer: 'run-task' }];
   if (life.wantedEnd === undefined) {
     if (life.phase === 'preparing' || life.phase === 'creating')
@@ -257,11 +265,20 @@ function handedOver(life: Life): Next {
   return { life: next, steps };
 }
 
+/** Whether RunTask has come is not known: it is waited for, a while, and then taken for lost on its way. */
+function presumeRunTask(life: Life): Next {
+  if (life.runTask || life.presumesRunTask || isOver(life)) return unchanged(life);
+  return {
+    life: { ...life, presumesRunTask: true },
+    steps: [{ type: 'arm', timer: 'run-task', ms: RUN_TASK_PRESUMED_MS }],
+  };
+}
+
 function whenSlaveAway(life: Life): Next {
-  if (!life.terms.reporting) return unchanged(life);
+  if (!life.terms.reporting || life.slave === 'lost') return unchanged(life);
   const away: Life = { ...life, slave: 'away' };
   const survives = life.terms.checkpoint && life.registration === 'done';
-  const steps: Step[] = [{ type: 'disarm', timer: 'run-task' }];
+  const steps: Step[] = life.presumesRunTask ? [] : [{ type: 'disarm', timer: 'run-task' }];
   if (survives) {
     // Armed once: links that come and go without a reconnection must not put the end off for ever.
     if (life.slave !== 'away')
@@ -274,12 +291,16 @@ function whenSlaveAway(life: Life): Next {
   return { life: ended.life, steps: [...steps, ...ended.steps] };
 }
 
-function whenSlaveBack(life: Life, steps: readonly Step[]): Next {
+function whenSlaveThere(life: Life): Next {
   const there: Life = { ...life, slave: 'there' };
-  const disarmed: Step[] = [...steps, { type: 'disarm', timer: 'recovery' }];
-  if (life.phase !== 'reporting') return { life: there, steps: disarmed };
-  const waiting = awaitAcknowledgement(there);
-  return { life: waiting.life, steps: [...disarmed, ...waiting.steps] };
+  const steps: Step[] = [{ type: 'disarm', timer: 'recovery' }];
+  if (life.phase === 'reporting') {
+    const waiting = awaitAcknowledgement(there);
+    return { life: waiting.life, steps: [...steps, ...waiting.steps] };
+  }
+  const isOwedRunTask = life.registration === 'done' && !life.runTask && !life.presumesRunTask;
+  if (isOwedRunTask && !isOver(life)) steps.push({ type: 'arm', timer: 'run-task', ms: RUN_TASK_TIMEOUT_MS });
+  return { life: there, steps };
 }
 
 /** Taken up after a crash of the supervisor: everything is asked for again, and every step can be repeated. */
@@ -301,9 +322,9 @@ function resume(life: Life): Next {
         { type: 'arm', timer: 'wait-seen', ms: WAIT_SEEN_TIMEOUT_MS },
       ];
       // Registered before the crash: RunTask may have come while nobody listened, and is not sent twice.
-      if (life.registration !== 'done' || life.runTask) return { life: looking, steps };
-      const handed = handedOver(looking);
-      return { life: handed.life, steps: [...steps, ...handed.steps] };
+      if (life.registration !== 'done') return { life: looking, steps };
+      const presuming = presumeRunTask(looking);
+      return { life: presuming.life, steps: [...steps, ...presuming.steps] };
     }
   }
 }
@@ -329,25 +350,41 @@ function failed(life: Life, why: string): Next {
 
 function shutdown(life: Life): Next {
   if (life.registration === 'asked') return wantEnd(life, 'refused', life.terms.stopGraceMs);
-  return wantEnd(life, 'shutdown', Math.min(life.terms.stopGraceMs, life.terms.shutdownGraceMs));
+  const graceMs = life.terms.killGraceMs ?? life.terms.stopGraceMs;
+  return wantEnd(life, 'shutdown', Math.min(graceMs, life.terms.shutdownGraceMs));
+}
+
+/** The slave sends KillTask only for a task that it has handed over. */
+function kill(life: Life, graceMs: number | undefined): Next {
+  const grace = graceMs ?? life.terms.killGraceMs ?? life.terms.stopGraceMs;
+  if (life.runTask || isOver(life)) return wantEnd(life, 'kill', grace);
+  const ended = wantEnd({ ...life, runTask: true, presumesRunTask: false }, 'kill', grace);
+  const steps: Step[] = [{ type: 'note-run-task' }, { type: 'disarm', timer: 'run-task' }, ...ended.steps];
+  return { life: ended.life, steps };
 }
 
 function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'): Next {
   switch (timer) {
     case 'run-task':
+      if (life.presumesRunTask) return life.wantedEnd === undefined ? handedOver(life) : unchanged(life);
       // While the slave is away its return is waited for instead.
       if (life.runTask || life.slave === 'away') return unchanged(life);
       return wantEnd(life, 'no-run-task', life.terms.stopGraceMs);
     case 'acknowledgement':
       return life.phase === 'reporting' ? terminate(life) : unchanged(life);
-    case 'recovery':
-      if (life.phase === 'reporting') return terminate(life);
-      return wantEnd(life, 'slave-lost', life.terms.stopGraceMs);
+    case 'recovery': {
+      if (life.slave !== 'away') return unchanged(life);
+      const lost: Life = { ...life, slave: 'lost' };
+      return life.phase === 'reporting'
+        ? terminate(lost)
+        : wantEnd(lost, 'slave-lost', life.terms.stopGraceMs);
+    }
   }
 }
 
 /** What becomes of a container when something happens. Pure; total over every phase and event. */
 export function next(life: Life, event: LifeEvent): Next {
+  if (life.phase === 'reported' && event.type !== 'resume') return unchanged(life);
   switch (event.type) {
     case 'begin': {
       const steps: Step[] = [
@@ -378,7 +415,7 @@ export function next(life: Life, event: LifeEvent): Next {
     case 'recorded':
       return life.phase === 'recording' ? report(life) : unchanged(life);
     case 'slave-there':
-      return whenSlaveBack(life, []);
+      return whenSlaveThere(life);
     case 'slave-away':
       return whenSlaveAway(life);
     case 'registered': {
@@ -388,16 +425,14 @@ export function next(life: Life, event: LifeEvent): Next {
       return { life: done, steps: [{ type: 'arm', timer: 'run-task', ms: RUN_TASK_TIMEOUT_MS }] };
     }
     case 'already-registered':
-      // RunTask followed the first Register and is not sent twice. If the answer was meant as an end, destroy follows.
-      return handedOver({ ...life, registration: 'done' });
+      // RunTask follows the first Register and is not sent twice. If the answer was meant as an end, destroy follows.
+      return presumeRunTask({ ...life, registration: 'done', slave: 'there' });
     case 'run-task':
       return handedOver(life);
     case 'kill':
-      return wantEnd(life, 'kill', event.graceMs ?? life.terms.killGraceMs ?? life.terms.stopGraceMs);
+      return kill(life, event.graceMs);
     case 'shutdown':
       return shutdown(life);
-    case 'reconnect':
-      return life.phase === 'reported' ? unchanged(life) : whenSlaveBack(life, [{ type: 'reregister' }]);
     case 'acknowledged':
       return life.phase === 'reporting' ? terminate(life) : unchanged(life);
     case 'destroy':
@@ -406,8 +441,6 @@ export function next(life: Life, event: LifeEvent): Next {
       return wantEnd(life, 'destroy', life.terms.stopGraceMs);
     case 'forgotten':
       return wantEnd(life, 'forgotten', life.terms.stopGraceMs);
-    case 'limits':
-      return life.phase === 'running' ? { life, steps: [{ type: 'apply-limits' }] } : unchanged(life);
     case 'timeout':
       return timedOut(life, event.timer);
   }

@@ -95,6 +95,19 @@ export class DockerWork {
     this.#parts.tell({ type: 'failed', why: oneLine(error) });
   }
 
+  /**
+   * Asks until there is an answer, whatever the error: of a container that may run nothing is concluded from not
+   * having been able to look it up.
+   */
+  async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return await persist(async () => work(await this.#parts.host.engine(signal)), {
+      signal,
+      log: this.#parts.log,
+      what,
+      mayPass: () => true,
+    });
+  }
+
   /** Asks Docker, again and again where it is away: for ever, or as long as `boundMs`. */
   async #ask<T>(
     what: string,
@@ -130,7 +143,7 @@ export class DockerWork {
   async #look(): Promise<void> {
     const { paths, tell } = this.#parts;
     const { signal } = this.#leaving;
-    const facts = await this.#ask(
+    const facts = await this.#insist(
       'looking for the container',
       (engine) => this.#find(engine, signal),
       signal,
@@ -234,7 +247,7 @@ export class DockerWork {
       const source = await this.#parts.host.outputSource(facts.id, facts.tty, this.#leaving.signal);
       this.#copy = await this.#openCopy(source, facts, false);
     } catch (error) {
-      if (!isFault(error)) throw error;
+      this.#leaving.signal.throwIfAborted();
       this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
     }
   }
@@ -254,7 +267,7 @@ export class DockerWork {
   }
 
   async #waitOnce(id: DockerId, signal: AbortSignal): Promise<Outcome | 'again'> {
-    const ended = await this.#ask(
+    const ended = await this.#insist(
       'waiting for the end',
       (engine) => engine.wait(id, 'not-running', signal),
       signal,
@@ -262,7 +275,7 @@ export class DockerWork {
     const facts =
       ended === 'absent'
         ? ended
-        : await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
+        : await this.#insist('inspecting', (engine) => engine.inspect(id, signal), signal);
     if (facts === 'absent') {
       // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
       return lost('The container was removed by somebody else while it ran');
@@ -336,6 +349,7 @@ export class DockerWork {
   /** Until every byte that the container wrote is in the sandbox, or the bound is over. */
   async drain(signal: AbortSignal): Promise<void> {
     if (this.#copy === undefined) return;
+    this.#copy.noteEnded();
     const over = new AbortController();
     const bound = rest(DRAIN_BOUND_MS, AbortSignal.any([signal, over.signal])).then(
       () => 'late' as const,
@@ -353,7 +367,7 @@ export class DockerWork {
   async remove(signal: AbortSignal): Promise<void> {
     await this.#current;
     if (!this.#mayExist) return;
-    await this.#ask(
+    await this.#insist(
       'removing the container',
       async (engine) => {
         const facts = await this.#find(engine, signal);

@@ -82,7 +82,7 @@ export class Keeper {
     for (let n = 0; !this.#stopping.signal.aborted && !this.reported && this.#lock === undefined; n++) {
       const lock = await tryLock(this.paths.lock('wait'));
       if (lock === undefined) await rest(pauseMs(Math.min(n, 2)), this.#stopping.signal);
-      else if (this.#life.phase === 'reported') lock.release();
+      else if (this.reported) lock.release();
       else this.#lock = lock;
     }
   }
@@ -132,9 +132,6 @@ export class Keeper {
     switch (step.type) {
       case 'dial':
         await this.#reporter?.dial();
-        return;
-      case 'reregister':
-        this.#reporter?.reregister();
         return;
       case 'look':
       case 'prepare':

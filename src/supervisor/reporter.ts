@@ -48,8 +48,6 @@ export interface TaskReporter {
   dial(): Promise<void>;
   /** Keeps the update durably and sends it when it may be sent. A state that was reported before is not repeated. */
   report(report: Report): Promise<void>;
-  /** Answers a slave that came back. */
-  reregister(): void;
   /** Says and hears nothing more. Repeatable. */
   close(): void;
 }
@@ -76,6 +74,9 @@ export interface ReporterParts {
 const SEND_PAUSE_MS_MAX = 500;
 const SEND_TRIES_MAX = 50;
 
+/** A slave answers two Registers one right after the other, unless its host is very busy. */
+const SECOND_ANSWER_MS = 5_000;
+
 const TERMINAL: readonly number[] = [TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED, TaskState.LOST];
 
 /** Order in which states can follow one another; a report that would go back is not made. */
@@ -100,10 +101,15 @@ export class ExecutorReporter implements TaskReporter {
   #registersSent: number;
   #updates: KeptUpdate[];
   #last: { sequence: number; state: TaskStateNumber | undefined };
+  /** A slave that came back has 2 s for this answer, and takes it once. */
   #mustReregister = false;
-  #sending = false;
+  /** The slave came back: if the link breaks now it may have been the old one's, of which we had not heard yet. */
+  #mayDialAgain = false;
+  #sending: 'no' | 'yes' | 'once-more' = 'no';
   /** A Register is out on this link, its answer not in. */
   #registerPending = false;
+  /** Until when a Shutdown is taken for the answer to a repeated Register; milliseconds since the epoch. */
+  #disbelievesShutdownUntil = 0;
 
   /** Listens under its name at once; says nothing before `dial`. Throws Fault `protocol` where the slave's address is none. */
   constructor(parts: ReporterParts) {
@@ -142,11 +148,6 @@ export class ExecutorReporter implements TaskReporter {
     }
     if (rank(this.#last.state) === TERMINAL_RANK) return;
     await this.#keep(report);
-    void this.#send();
-  }
-
-  reregister(): void {
-    this.#mustReregister = true;
     void this.#send();
   }
 
@@ -206,25 +207,40 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   #away(): void {
-    this.#parts.tell({ type: 'slave-away' });
+    if (this.#mayDialAgain) {
+      this.#mayDialAgain = false;
+      this.#parts.slaves.watch(this.#slave, this.#watcher);
+    } else {
+      this.#parts.tell({ type: 'slave-away' });
+    }
   }
 
   /** Sends what there is to send, in order: Register or Reregister, then updates. One at a time; safe to call at any time. */
   async #send(): Promise<void> {
-    if (this.#sending) return;
-    this.#sending = true;
+    // What came up while the last look was under way may have escaped it.
+    if (this.#sending !== 'no') {
+      this.#sending = 'once-more';
+      return;
+    }
     try {
       for (let failures = 0; failures < SEND_TRIES_MAX && !this.#closing.signal.aborted; ) {
+        this.#sending = 'yes';
         const outcome = await this.#sendNext();
-        if (outcome === 'nothing' || outcome === 'no-link') return;
-        if (outcome === 'sent') failures = 0;
-        else await rest(Math.min(pauseMs(failures++), SEND_PAUSE_MS_MAX), this.#closing.signal);
+        if (outcome === 'failed')
+          await rest(Math.min(pauseMs(failures++), SEND_PAUSE_MS_MAX), this.#closing.signal);
+        else failures = 0;
+        if ((outcome === 'nothing' || outcome === 'no-link') && !this.#isToLookAgain()) return;
       }
     } catch (error) {
       if (!this.#closing.signal.aborted) this.#parts.log.error('reporting failed', { error: oneLine(error) });
     } finally {
-      this.#sending = false;
+      this.#sending = 'no';
     }
+  }
+
+  /** Whether another turn of the event loop has asked to send meanwhile. */
+  #isToLookAgain(): boolean {
+    return this.#sending === 'once-more';
   }
 
   async #sendNext(): Promise<'sent' | 'failed' | 'nothing' | 'no-link'> {
@@ -234,6 +250,7 @@ export class ExecutorReporter implements TaskReporter {
       const sent = await this.#post('ReregisterExecutorMessage', this.#reregistration());
       if (!sent) return 'failed';
       this.#mustReregister = false;
+      this.#mayDialAgain = false;
       for (const update of updates) update.sent = true;
       return 'sent';
     }
@@ -257,6 +274,7 @@ export class ExecutorReporter implements TaskReporter {
     if (this.#registersSent === 0) writeFactSync(paths.registering, '');
     this.#registersSent += 1;
     this.#registerPending = true;
+    if (this.#registersSent > 1) this.#disbelievesShutdownUntil = Number.POSITIVE_INFINITY;
     const sent = await this.#post('RegisterExecutorMessage', registerExecutor(request.task));
     if (!sent) this.#registerPending = false;
     return sent ? 'sent' : 'failed';
@@ -306,6 +324,8 @@ export class ExecutorReporter implements TaskReporter {
     switch (said.type) {
       case 'registered':
         this.#noteRegistered({ slaveId: said.slaveId, takesKilling: said.wantsKilling });
+        // Two Registers were under way when this is the first one's answer: the second one's follows.
+        if (this.#registersSent > 1) this.#disbelievesShutdownUntil = Date.now() + SECOND_ANSWER_MS;
         tell({ type: 'registered', takesKilling: said.wantsKilling });
         void this.#send();
         return;
@@ -320,20 +340,23 @@ export class ExecutorReporter implements TaskReporter {
         this.#acknowledged(said.uuid);
         return;
       case 'reconnect':
-        if (this.#registered !== undefined || this.#registersSent > 0) {
-          this.#noteRegistered({
-            slaveId: said.slaveId,
-            takesKilling: this.#registered?.takesKilling ?? false,
-          });
-        }
-        if (sender !== undefined) this.#moveTo(sender);
-        tell({ type: 'reconnect' });
+        // It has us registered, also where its word of that was lost.
+        if (this.#registered === undefined) tell({ type: 'already-registered' });
+        this.#noteRegistered({
+          slaveId: said.slaveId,
+          takesKilling: this.#registered?.takesKilling ?? false,
+        });
+        this.#mustReregister = true;
+        this.#mayDialAgain = true;
+        this.#moveTo(sender ?? this.#slave);
         return;
       case 'shutdown':
-        if (this.#registered !== undefined || this.#registersSent <= 1) {
+        if (Date.now() > this.#disbelievesShutdownUntil) {
           tell({ type: 'shutdown' });
           return;
         }
+        this.#disbelievesShutdownUntil = 0;
+        if (this.#registered !== undefined) return;
         // The answer to a Register that had to be repeated: "I have you already".
         this.#noteRegistered({ slaveId: request.task.slaveId, takesKilling: false });
         tell({ type: 'already-registered' });
@@ -350,7 +373,7 @@ export class ExecutorReporter implements TaskReporter {
     writeFactSync(this.#parts.paths.registered, JSON.stringify(record));
   }
 
-  /** The slave is back, perhaps at another address: the link is opened anew in either case. */
+  /** The slave is back, perhaps at another address: what is to be said goes over a link that stands, or is opened anew. */
   #moveTo(sender: Upid): void {
     const { slaves, paths } = this.#parts;
     slaves.forget(this.#slave, this.#watcher);

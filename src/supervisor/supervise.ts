@@ -98,6 +98,8 @@ class Supervisor {
   readonly #keepers = new Map<MesosContainerId, Keeper>();
   /** Requests that are being accepted right now. */
   readonly #accepting = new Map<MesosContainerId, Promise<void>>();
+  /** Containers that could not be taken up at the start, being tried again right now. */
+  readonly #takingUp = new Map<MesosContainerId, Promise<void>>();
   readonly #leaving = new AbortController();
   readonly #port = new ExecutorPort();
   readonly #slaves = new Slaves(this.#leaving.signal);
@@ -198,13 +200,20 @@ class Supervisor {
   async #hold(id: MesosContainerId): Promise<void> {
     const paths = containerPaths(this.#root, id);
     if (!this.#keepers.has(id) && needsSupervisor(paths)) {
-      const request = this.#requestOf(id);
-      const keeper = request === undefined ? undefined : await this.#take(request, 'restore');
-      keeper?.tell({ type: 'resume' });
+      // Two calls may come at once; one container has one keeper.
+      const takingUp = this.#takingUp.get(id) ?? this.#takeUp(id).finally(() => this.#takingUp.delete(id));
+      this.#takingUp.set(id, takingUp);
+      await takingUp;
     }
     const keeper = this.#keepers.get(id);
     if (keeper !== undefined) return await keeper.lock();
     if (!hasFact(paths.termination)) throw new Fault('not-found', `container ${id} is not known here`);
+  }
+
+  async #takeUp(id: MesosContainerId): Promise<void> {
+    const request = this.#requestOf(id);
+    const keeper = request === undefined ? undefined : await this.#take(request, 'restore');
+    keeper?.tell({ type: 'resume' });
   }
 
   async #destroy(id: MesosContainerId): Promise<void> {

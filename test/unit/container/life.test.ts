@@ -1,0 +1,488 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  ACKNOWLEDGEMENT_TIMEOUT_MS,
+  type Life,
+  type LifeEvent,
+  type LifeTerms,
+  newLife,
+  next,
+  type Phase,
+  RUN_TASK_PRESUMED_MS,
+  RUN_TASK_TIMEOUT_MS,
+  SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS,
+  type Step,
+} from '../../../src/container/life.ts';
+import { type EndCause, type Outcome, TaskState } from '../../../src/container/termination.ts';
+import { LifeWorld, TERMINAL_STATES } from './life-world.ts';
+
+const TERMS: LifeTerms = {
+  reporting: true,
+  checkpoint: true,
+  recoveryTimeoutMs: 900_000,
+  stopGraceMs: 2_000,
+  shutdownGraceMs: 2_500,
+};
+const PLAIN: LifeTerms = { ...TERMS, checkpoint: false };
+const SILENT: LifeTerms = { ...TERMS, reporting: false };
+const EXITED: Outcome = { kind: 'exited', exitCode: 0, oomKilled: false };
+
+const REGISTERED: LifeEvent = { type: 'registered', takesKilling: false };
+const ENDED: LifeEvent = { type: 'ended', outcome: EXITED };
+
+/** A step as the tables name it. */
+function nameOf(step: Step): string {
+  switch (step.type) {
+    case 'report':
+      return `report ${step.state}`;
+    case 'arm':
+      return `arm ${step.timer} ${step.ms}`;
+    case 'disarm':
+      return `disarm ${step.timer}`;
+    case 'stop':
+      return `stop ${step.graceMs}`;
+    case 'note-end':
+      return `note-end ${step.end.cause} ${step.end.graceMs}`;
+    case 'record':
+      return `record ${step.outcome.kind}`;
+    default:
+      return step.type;
+  }
+}
+
+/** Lives through events; gives the life and the steps of the last event. */
+function live(from: Life, ...events: readonly LifeEvent[]): { life: Life; steps: readonly string[] } {
+  let life = from;
+  let steps: readonly Step[] = [];
+  for (const event of events) ({ life, steps } = next(life, event));
+  return { life, steps: steps.map(nameOf) };
+}
+
+const toCreated: readonly LifeEvent[] = [
+  { type: 'begin' },
+  { type: 'slave-there' },
+  REGISTERED,
+  { type: 'prepared' },
+  { type: 'created' },
+];
+const toRunning: readonly LifeEvent[] = [...toCreated, { type: 'run-task' }, { type: 'started' }];
+const toReporting: readonly LifeEvent[] = [...toRunning, ENDED, { type: 'recorded' }];
+const TERMINATE = [
+  'disarm acknowledgement',
+  'disarm recovery',
+  'disarm run-task',
+  'disarm wait-seen',
+  'terminate',
+  'clean-up',
+];
+
+describe('a life without accidents', () => {
+  const table: readonly (readonly [event: LifeEvent, phase: Phase, steps: readonly string[]])[] = [
+    [{ type: 'begin' }, 'preparing', ['dial', 'prepare', 'arm wait-seen 60000']],
+    [{ type: 'slave-there' }, 'preparing', ['disarm recovery']],
+    [REGISTERED, 'preparing', [`arm run-task ${RUN_TASK_TIMEOUT_MS}`]],
+    [{ type: 'progress' }, 'preparing', []],
+    [{ type: 'run-task' }, 'preparing', ['note-run-task', 'disarm run-task', 'report 0']],
+    [{ type: 'progress' }, 'preparing', ['report 0']],
+    [{ type: 'prepared' }, 'creating', ['create']],
+    [{ type: 'created' }, 'starting', ['start']],
+    [{ type: 'started' }, 'running', ['report 1', 'apply-limits']],
+    [ENDED, 'recording', ['record exited']],
+    [{ type: 'recorded' }, 'reporting', ['report 2', `arm acknowledgement ${ACKNOWLEDGEMENT_TIMEOUT_MS}`]],
+    [{ type: 'acknowledged' }, 'reported', TERMINATE],
+    [{ type: 'destroy' }, 'reported', []],
+  ];
+
+  it('goes through every phase to its Termination, of a command task', () => {
+    let life = newLife(TERMS);
+    for (const [event, phase, steps] of table) {
+      const after = live(life, event);
+      assert.deepEqual([after.life.phase, after.steps], [phase, steps], event.type);
+      life = after.life;
+    }
+  });
+
+  it('needs no slave where nothing is reported', () => {
+    const begun = live(newLife(SILENT), { type: 'begin' });
+    assert.deepEqual(begun.steps, ['prepare', 'arm wait-seen 60000']);
+    const created = live(begun.life, { type: 'prepared' }, { type: 'created' });
+    assert.deepEqual(created.steps, ['start']);
+    const over = live(created.life, { type: 'started' }, ENDED, { type: 'recorded' });
+    assert.deepEqual(over.steps, TERMINATE);
+  });
+
+  it('holds a created container until RunTask comes, and gives it up when it does not', () => {
+    const created = live(newLife(TERMS), ...toCreated);
+    assert.deepEqual([created.life.phase, created.steps], ['created', []]);
+    assert.deepEqual(live(created.life, { type: 'run-task' }).steps, [
+      'note-run-task',
+      'disarm run-task',
+      'start',
+    ]);
+    const silent = live(created.life, { type: 'timeout', timer: 'run-task' });
+    assert.deepEqual(silent.steps, ['note-end no-run-task 2000', 'record never-started']);
+    assert.deepEqual(live(silent.life, { type: 'recorded' }).steps, TERMINATE);
+  });
+});
+
+describe('a wanted end', () => {
+  it('is carried out in each phase as far as that phase can', () => {
+    const note = 'note-end destroy 2000';
+    const table: readonly (readonly [at: Phase, steps: readonly string[], then: Phase])[] = [
+      ['looking', [note], 'looking'],
+      ['preparing', [note, 'cancel', 'record never-started'], 'recording'],
+      ['creating', [note], 'creating'],
+      ['created', [note, 'record never-started'], 'recording'],
+      ['starting', [note], 'starting'],
+      ['running', [note, 'stop 2000'], 'running'],
+      ['recording', [], 'recording'],
+      ['reporting', TERMINATE, 'reported'],
+      ['reported', [], 'reported'],
+    ];
+    for (const [phase, steps, then] of table) {
+      const life: Life = { ...newLife(TERMS), registration: 'done', runTask: true, phase };
+      const after = live(life, { type: 'destroy' });
+      assert.deepEqual([after.steps, after.life.phase], [steps, then], phase);
+    }
+  });
+
+  it('that came while something could not be called back is found by its event', () => {
+    const wanted = { wantedEnd: { cause: 'destroy', graceMs: 2_000 } } as const;
+    const base: Life = { ...newLife(TERMS), registration: 'done', runTask: true, ...wanted };
+    const table: readonly (readonly [Phase, LifeEvent, readonly string[]])[] = [
+      ['creating', { type: 'created' }, ['record never-started']],
+      ['creating', { type: 'failed', why: 'no' }, ['record never-started']],
+      ['starting', { type: 'started' }, ['report 1', 'apply-limits', 'stop 2000']],
+      ['looking', { type: 'found', docker: 'absent' }, ['record never-started']],
+      ['looking', { type: 'found', docker: 'created' }, ['record never-started']],
+      ['looking', { type: 'found', docker: 'running' }, ['follow', 'report 1', 'apply-limits', 'stop 2000']],
+    ];
+    for (const [phase, event, steps] of table)
+      assert.deepEqual(live({ ...base, phase }, event).steps, steps, phase);
+  });
+
+  it('keeps its first cause, and a later one can only shorten the grace', () => {
+    const running = live(newLife(TERMS), ...toRunning).life;
+    const killed = live(running, { type: 'kill', graceMs: 30_000 });
+    assert.deepEqual(killed.steps, ['note-end kill 30000', 'stop 30000']);
+    assert.deepEqual(live(killed.life, { type: 'kill', graceMs: 60_000 }).steps, []);
+    assert.deepEqual(live(killed.life, { type: 'destroy' }).steps, ['note-end kill 2000', 'stop 2000']);
+  });
+
+  it('has the grace of the message, else of the task, else of the configuration', () => {
+    const table: readonly (readonly [Partial<LifeTerms>, LifeEvent, number])[] = [
+      [{}, { type: 'kill' }, 2_000],
+      [{ killGraceMs: 9_000 }, { type: 'kill' }, 9_000],
+      [{ killGraceMs: 9_000 }, { type: 'kill', graceMs: 5 }, 5],
+      [{}, { type: 'shutdown' }, 2_000],
+      [{ killGraceMs: 9_000 }, { type: 'shutdown' }, 2_500],
+      [{ killGraceMs: 1_000 }, { type: 'shutdown' }, 1_000],
+      [{ killGraceMs: 9_000 }, { type: 'destroy' }, 2_000],
+    ];
+    for (const [terms, event, graceMs] of table) {
+      const running = live(newLife({ ...TERMS, ...terms }), ...toRunning).life;
+      assert.equal(live(running, event).life.wantedEnd?.graceMs, graceMs, JSON.stringify([terms, event]));
+    }
+  });
+
+  it('is told to the slave only where the slave does not know it better', () => {
+    const table: readonly (readonly [cause: EndCause | undefined, runTask: boolean, told: boolean])[] = [
+      [undefined, true, true],
+      [undefined, false, true],
+      ['kill', true, true],
+      ['shutdown', true, true],
+      ['shutdown', false, false],
+      ['destroy', true, false],
+      ['refused', false, false],
+      ['slave-lost', true, false],
+      ['no-run-task', false, false],
+      ['forgotten', true, false],
+    ];
+    for (const [cause, runTask, told] of table) {
+      const life: Life = {
+        ...newLife(TERMS),
+        ...{ phase: 'recording', registration: 'done', slave: 'there', runTask, outcome: EXITED },
+        ...(cause === undefined ? {} : { wantedEnd: { cause, graceMs: 1 } }),
+      };
+      const { steps } = live(life, { type: 'recorded' });
+      assert.equal(
+        steps.some((step) => step.startsWith('report ')),
+        told,
+        `${cause} ${runTask}`,
+      );
+      assert.equal(steps.includes('terminate'), !told, `${cause} ${runTask}`);
+    }
+  });
+
+  it('by KillTask says TASK_KILLING first where the framework takes it, once', () => {
+    const takes: readonly LifeEvent[] = toRunning.map((event) =>
+      event.type === 'registered' ? { type: 'registered', takesKilling: true } : event,
+    );
+    const killed = live(newLife(TERMS), ...takes, { type: 'kill', graceMs: 10_000 });
+    assert.deepEqual(killed.steps, ['note-end kill 10000', 'report 8', 'stop 10000']);
+    const again = live(killed.life, { type: 'kill', graceMs: 1 });
+    assert.deepEqual(again.steps, ['note-end kill 1', 'stop 1']);
+  });
+
+  it('by KillTask is proof that the task was handed over, and is reported', () => {
+    const resumed = live({ ...newLife(TERMS), registration: 'done' }, { type: 'resume' });
+    const killed = live(resumed.life, { type: 'kill' }, { type: 'found', docker: 'created' });
+    assert.deepEqual(killed.steps, ['record never-started']);
+    assert.deepEqual(live(killed.life, { type: 'slave-there' }, { type: 'recorded' }).steps, [
+      `report ${TaskState.KILLED}`,
+      `arm acknowledgement ${ACKNOWLEDGEMENT_TIMEOUT_MS}`,
+    ]);
+  });
+
+  it('by ShutdownExecutor waits for its acknowledgement no longer than the slave lets us', () => {
+    const { steps } = live(newLife(TERMS), ...toRunning, { type: 'shutdown' }, ENDED, { type: 'recorded' });
+    assert.deepEqual(steps, ['report 4', `arm acknowledgement ${SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS}`]);
+  });
+});
+
+describe('a slave that goes away', () => {
+  it('is waited for if it checkpoints and knows us, otherwise the container is stopped', () => {
+    const cases: readonly (readonly [LifeTerms, readonly LifeEvent[], readonly string[]])[] = [
+      [TERMS, toRunning, ['disarm run-task', 'arm recovery 900000']],
+      [PLAIN, toRunning, ['disarm run-task', 'note-end slave-lost 2000', 'stop 2000']],
+      [
+        TERMS,
+        [{ type: 'begin' }, { type: 'slave-there' }],
+        ['disarm run-task', 'note-end slave-lost 2000', 'cancel', 'record never-started'],
+      ],
+    ];
+    for (const [terms, events, steps] of cases)
+      assert.deepEqual(live(newLife(terms), ...events, { type: 'slave-away' }).steps, steps);
+  });
+
+  it('comes back in time: nothing happens; links that come and go do not put its time off', () => {
+    const away = live(newLife(TERMS), ...toRunning, { type: 'slave-away' });
+    assert.deepEqual(live(away.life, { type: 'slave-away' }).steps, ['disarm run-task']);
+    const back = live(away.life, { type: 'slave-there' });
+    assert.deepEqual([back.steps, back.life.slave], [['disarm recovery'], 'there']);
+    assert.deepEqual(live(back.life, { type: 'timeout', timer: 'recovery' }).steps, []);
+  });
+
+  it('comes back before it has handed the task over: RunTask is waited for again', () => {
+    const back = live(newLife(TERMS), ...toCreated, { type: 'slave-away' }, { type: 'slave-there' });
+    assert.deepEqual(back.steps, ['disarm recovery', `arm run-task ${RUN_TASK_TIMEOUT_MS}`]);
+  });
+
+  it('stays away: the container is stopped, and no acknowledgement waited for', () => {
+    const lost = live(
+      newLife(TERMS),
+      ...toRunning,
+      { type: 'slave-away' },
+      { type: 'timeout', timer: 'recovery' },
+    );
+    assert.deepEqual(lost.steps, ['note-end slave-lost 2000', 'stop 2000']);
+    assert.deepEqual(live(lost.life, ENDED, { type: 'recorded' }).steps, TERMINATE);
+  });
+
+  it('stays away while the end is being recorded: still nobody is waited for', () => {
+    const steps = live(
+      newLife(TERMS),
+      ...toRunning,
+      { type: 'slave-away' },
+      ENDED,
+      { type: 'timeout', timer: 'recovery' },
+      { type: 'recorded' },
+    ).steps;
+    assert.deepEqual(steps, ['report 2', ...TERMINATE]);
+  });
+
+  it('while the terminal update is out: its return is waited for, if it checkpoints', () => {
+    const away = live(newLife(TERMS), ...toReporting, { type: 'slave-away' });
+    assert.deepEqual(away.steps, ['disarm run-task', 'arm recovery 900000', 'disarm acknowledgement']);
+    const back = live(away.life, { type: 'slave-there' });
+    assert.deepEqual(back.steps, ['disarm recovery', `arm acknowledgement ${ACKNOWLEDGEMENT_TIMEOUT_MS}`]);
+    assert.deepEqual(live(newLife(PLAIN), ...toReporting, { type: 'slave-away' }).steps, TERMINATE);
+  });
+});
+
+describe('taken up after a crash', () => {
+  const resume: LifeEvent = { type: 'resume' };
+
+  it('everything is asked for again', () => {
+    const looking: Life = { ...newLife(TERMS), phase: 'looking' };
+    const table: readonly (readonly [Partial<Life>, readonly string[]])[] = [
+      [{ phase: 'reported' }, ['clean-up']],
+      [
+        { phase: 'reporting', runTask: true, outcome: EXITED },
+        ['dial', 'report 2', `arm acknowledgement ${ACKNOWLEDGEMENT_TIMEOUT_MS}`],
+      ],
+      [{ phase: 'reporting', outcome: EXITED, wantedEnd: { cause: 'destroy', graceMs: 1 } }, TERMINATE],
+      [{}, ['dial', 'look', 'arm wait-seen 60000']],
+      [{ registration: 'done', runTask: true }, ['dial', 'look', 'arm wait-seen 60000']],
+      [
+        { registration: 'done' },
+        ['dial', 'look', 'arm wait-seen 60000', `arm run-task ${RUN_TASK_PRESUMED_MS}`],
+      ],
+    ];
+    for (const [part, steps] of table)
+      assert.deepEqual(live({ ...looking, ...part }, resume).steps, steps, JSON.stringify(part));
+  });
+
+  it('what Docker has decides where it goes on', () => {
+    const life: Life = { ...newLife(TERMS), registration: 'done', runTask: true, phase: 'looking' };
+    const table: readonly (readonly [LifeEvent, Phase, readonly string[]])[] = [
+      [{ type: 'found', docker: 'absent' }, 'preparing', ['prepare']],
+      [{ type: 'found', docker: 'created' }, 'starting', ['start']],
+      [{ type: 'found', docker: 'running' }, 'running', ['follow', 'report 1', 'apply-limits']],
+      [ENDED, 'recording', ['record exited']],
+    ];
+    for (const [event, phase, steps] of table) {
+      const after = live(life, event);
+      assert.deepEqual([after.life.phase, after.steps], [phase, steps]);
+    }
+  });
+
+  it('between Registered and RunTask: that is waited for, a while, and then counts as lost on its way', () => {
+    const registered: Life = { ...newLife(TERMS), registration: 'done' };
+    const held = live(registered, resume, { type: 'found', docker: 'created' });
+    assert.deepEqual([held.life.phase, held.steps], ['created', []]);
+    const start = ['note-run-task', 'disarm run-task', 'start'];
+    assert.deepEqual(live(held.life, { type: 'run-task' }).steps, start);
+    assert.deepEqual(live(held.life, { type: 'timeout', timer: 'run-task' }).steps, start);
+    const away = live(held.life, { type: 'slave-away' });
+    assert.deepEqual(away.steps, ['arm recovery 900000']);
+    assert.deepEqual(live(away.life, { type: 'timeout', timer: 'run-task' }).steps, start);
+  });
+
+  it('a repeated Register that is answered with "I have you" means the same', () => {
+    const { life, steps } = live(
+      newLife(TERMS),
+      resume,
+      { type: 'slave-there' },
+      { type: 'already-registered' },
+    );
+    assert.equal(life.registration, 'done');
+    assert.deepEqual(steps, [`arm run-task ${RUN_TASK_PRESUMED_MS}`]);
+  });
+});
+
+const anyTerms: fc.Arbitrary<LifeTerms> = fc
+  .record({
+    reporting: fc.boolean(),
+    checkpoint: fc.boolean(),
+    stopGraceMs: fc.nat(60_000),
+    shutdownGraceMs: fc.nat(60_000),
+    recoveryTimeoutMs: fc.nat(900_000),
+    killGraceMs: fc.option(fc.nat(60_000)),
+  })
+  .map(({ killGraceMs, ...rest }) => ({ ...rest, ...(killGraceMs === null ? {} : { killGraceMs }) }));
+
+const anyOutcome: fc.Arbitrary<Outcome> = fc.oneof(
+  fc.record({ kind: fc.constant('exited' as const), exitCode: fc.nat(255), oomKilled: fc.boolean() }),
+  fc.record({ kind: fc.constantFrom('failed' as const, 'lost' as const), why: fc.string() }),
+  fc.constant<Outcome>({ kind: 'never-started' }),
+);
+
+const plainEvents = [
+  ...(['begin', 'resume', 'progress', 'prepared', 'created', 'started', 'recorded', 'slave-there'] as const),
+  ...(['slave-away', 'already-registered', 'run-task', 'kill', 'shutdown', 'acknowledged'] as const),
+  ...(['destroy', 'forgotten'] as const),
+].map((type): LifeEvent => ({ type }));
+
+const anyEvent: fc.Arbitrary<LifeEvent> = fc.oneof(
+  fc.constantFrom(...plainEvents),
+  fc.constantFrom('absent', 'created', 'running').map((docker): LifeEvent => ({ type: 'found', docker })),
+  fc.string().map((why): LifeEvent => ({ type: 'failed', why })),
+  anyOutcome.map((outcome): LifeEvent => ({ type: 'ended', outcome })),
+  fc.boolean().map((takesKilling): LifeEvent => ({ type: 'registered', takesKilling })),
+  fc.nat(60_000).map((graceMs): LifeEvent => ({ type: 'kill', graceMs })),
+  fc
+    .constantFrom('run-task', 'acknowledgement', 'recovery')
+    .map((timer): LifeEvent => ({ type: 'timeout', timer })),
+);
+
+describe('any life', () => {
+  it('takes every event in every phase, and what is reported stays so', () => {
+    const anyLife: fc.Arbitrary<Life> = fc
+      .record({
+        terms: anyTerms,
+        phase: fc.constantFrom<Phase[]>(
+          ...(['looking', 'preparing', 'creating', 'created', 'starting'] as const),
+          ...(['running', 'recording', 'reporting', 'reported'] as const),
+        ),
+        registration: fc.constantFrom('asked', 'done'),
+        takesKilling: fc.boolean(),
+        runTask: fc.boolean(),
+        presumesRunTask: fc.boolean(),
+        slave: fc.constantFrom('unknown', 'there', 'away', 'lost'),
+        outcome: fc.option(anyOutcome),
+        cause: fc.option(
+          fc.constantFrom<EndCause[]>(
+            ...([
+              'kill',
+              'shutdown',
+              'destroy',
+              'refused',
+              'slave-lost',
+              'no-run-task',
+              'forgotten',
+            ] as const),
+          ),
+        ),
+      })
+      .map(({ outcome, cause, ...rest }) => ({
+        ...rest,
+        ...(outcome === null ? {} : { outcome }),
+        ...(cause === null ? {} : { wantedEnd: { cause, graceMs: 1_000 } }),
+      }));
+    fc.assert(
+      fc.property(anyLife, anyEvent, (life, event) => {
+        const before = JSON.stringify(life);
+        const after = next(life, event);
+        assert.equal(JSON.stringify(life), before, 'pure');
+        assert.deepEqual(after, next(life, event), 'the same again');
+        if (life.phase === 'reported' && event.type !== 'resume')
+          assert.deepEqual(after, { life, steps: [] });
+        if (after.life.phase === 'reported' && life.phase !== 'reported')
+          assert.deepEqual(after.steps.slice(-2), [{ type: 'terminate' }, { type: 'clean-up' }]);
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
+  it('keeps its promises through any order of events and any crashes', () => {
+    fc.assert(
+      fc.property(anyTerms, fc.array(fc.nat(), { maxLength: 80 }), (terms, choices) => {
+        const world = new LifeWorld(terms);
+        for (const choice of choices) world.act(choice);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it('comes to its Termination once its end is wanted, whenever that is, and once only', () => {
+    fc.assert(
+      fc.property(
+        anyTerms,
+        fc.array(fc.nat(), { maxLength: 80 }),
+        fc.constantFrom<LifeEvent[]>({ type: 'destroy' }, { type: 'kill' }, { type: 'kill', graceMs: 0 }),
+        (terms, choices, end) => {
+          const world = new LifeWorld(terms);
+          for (const choice of choices) world.act(choice);
+          world.tell(end);
+          world.settle();
+          assert.equal(world.life.phase, 'reported', world.story.join('\n'));
+          assert.equal(world.terminations, 1);
+          assert.equal(world.docker, 'absent');
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it('reports no state twice that ends a task, within one life of the supervisor', () => {
+    // LifeWorld checks it at each step; here that the check can fail at all.
+    const world = new LifeWorld(TERMS);
+    assert.throws(() => {
+      world.carryOut({ type: 'report', state: TaskState.FINISHED });
+      world.carryOut({ type: 'report', state: TaskState.KILLED });
+    });
+    assert.ok(TERMINAL_STATES.includes(TaskState.FAILED));
+  });
+});
