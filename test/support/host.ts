@@ -92,7 +92,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       const left: string[] = [];
       for (const { argv } of ours()) if (!argv.includes('supervise')) left.push(`process: ${argv.join(' ')}`);
       for (const id of existsSync(`${root}/mesos`) ? readdirSync(`${root}/mesos`) : []) {
-        for (const name of readdirSync(`${root}/mesos/${id}/updates`))
+        // An executor task has none: its own executor reports.
+        const updates = `${root}/mesos/${id}/updates`;
+        for (const name of existsSync(updates) ? readdirSync(updates) : [])
           left.push(`update not acknowledged: ${id}/${name}`);
       }
       const locks = await host.deimos(['locks']);
