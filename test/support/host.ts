@@ -53,6 +53,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const root = directory.at('state');
   const configFile = directory.at('deimos.cfg');
   const slaves: StandInSlave[] = [];
+  const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
     processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
   const supervisor = (): number | undefined =>
@@ -67,7 +68,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     deimos: async (args, input) =>
       await outcomeOf([BINARY, '--config', configFile, ...args], input === undefined ? {} : { input }),
     slave: async (more = {}) => {
-      const workDirectory = directory.at(`work-${slaves.length}`);
+      // Counted before anything is waited for: several may be started at once.
+      made.slaves += 1;
+      const workDirectory = directory.at(`work-${made.slaves}`);
       await mkdir(workDirectory, { recursive: true });
       const slave = await StandInSlave.start({ containerizer: host.containerizer, workDirectory, ...more });
       slaves.push(slave);
