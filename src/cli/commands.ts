@@ -151,11 +151,20 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
 }
 
 function globalOptions(options: Options): GlobalOptions {
-  const { config, root } = options;
-  return {
-    ...(config === undefined ? {} : { config: String(config) }),
-    ...(root === undefined ? {} : { root: String(root) }),
-  };
+  const config = wordOf(options, 'config');
+  const root = wordOf(options, 'root');
+  return { ...(config === undefined ? {} : { config }), ...(root === undefined ? {} : { root }) };
+}
+
+/** The one value of an option that takes a word. Throws Fault `usage` where it was given twice or has none. */
+function wordOf(options: Options, name: string): string | undefined {
+  const value = options[name];
+  if (value === undefined) return undefined;
+  if (Array.isArray(value)) throw new Fault('usage', `--${name} is given more than once`);
+  // cac makes numbers of words that look like one.
+  if (typeof value !== 'string' && typeof value !== 'number')
+    throw new Fault('usage', `--${name} needs a value`);
+  return String(value);
 }
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'critical'];

@@ -26,9 +26,9 @@ export function fastCall(argv: readonly string[]): FastCall | undefined {
   let at = 0;
   for (; argv[at] === '--config' || argv[at] === '--root'; at += 2) {
     const value = argv[at + 1];
-    if (value === undefined) return undefined;
-    if (argv[at] === '--config') options.config = value;
-    else options.root = value;
+    const name = argv[at] === '--config' ? 'config' : 'root';
+    if (value === undefined || options[name] !== undefined) return undefined;
+    options[name] = value;
   }
   const [verb = '', ...rest] = argv.slice(at);
   if (rest.length === 0) {

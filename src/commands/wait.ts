@@ -13,7 +13,7 @@ import {
   type ProcessIdentity,
   parseIdentity,
 } from '../host/processes.ts';
-import { FIXED_PATH, findProgram } from '../host/programs.ts';
+import { CHILD_ENVIRONMENT, findProgram } from '../host/programs.ts';
 import { readRecord, writeRecord } from '../mesos/record.ts';
 import { decodeContainerId, encodeTermination } from '../mesos/task-view.ts';
 import { type FoundState, findState } from '../state/find.ts';
@@ -111,10 +111,9 @@ async function sleep(
   // Of the slave's own descriptors none may live on in the sleeper: its link would not break when the slave dies.
   closeInherited();
   if (process.execve === undefined) throw new Fault('host', 'this runtime has no execve');
-  const environment = Object.fromEntries(
-    Object.entries(call.environment).filter(([, value]) => value !== undefined),
-  );
-  process.execve(flock, argv, { ...environment, PATH: FIXED_PATH });
+  // Nor its variables. HOME alone is asked for again: a configuration may lie there.
+  const { HOME } = call.environment;
+  process.execve(flock, argv, { ...CHILD_ENVIRONMENT, ...(HOME === undefined ? {} : { HOME }) });
   throw new Fault('host', 'execve returned');
 }
 
