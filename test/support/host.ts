@@ -53,6 +53,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const root = directory.at('state');
   const configFile = directory.at('deimos.cfg');
   const slaves: StandInSlave[] = [];
+  const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
     processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
   const supervisor = (): number | undefined =>
@@ -67,7 +68,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     deimos: async (args, input) =>
       await outcomeOf([BINARY, '--config', configFile, ...args], input === undefined ? {} : { input }),
     slave: async (more = {}) => {
-      const workDirectory = directory.at(`work-${slaves.length}`);
+      // Counted before anything is waited for: several may be started at once.
+      made.slaves += 1;
+      const workDirectory = directory.at(`work-${made.slaves}`);
       await mkdir(workDirectory, { recursive: true });
       const slave = await StandInSlave.start({ containerizer: host.containerizer, workDirectory, ...more });
       slaves.push(slave);
@@ -92,7 +95,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       const left: string[] = [];
       for (const { argv } of ours()) if (!argv.includes('supervise')) left.push(`process: ${argv.join(' ')}`);
       for (const id of existsSync(`${root}/mesos`) ? readdirSync(`${root}/mesos`) : []) {
-        for (const name of readdirSync(`${root}/mesos/${id}/updates`))
+        const updates = `${root}/mesos/${id}/updates`;
+        // An executor task reports for itself.
+        for (const name of existsSync(updates) ? readdirSync(updates) : [])
           left.push(`update not acknowledged: ${id}/${name}`);
       }
       const locks = await host.deimos(['locks']);
