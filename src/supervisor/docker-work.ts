@@ -333,7 +333,10 @@ export class DockerWork {
     }
   }
 
-  /** Until every byte that the container wrote is in the sandbox, or the bound is over. */
+  /**
+   * Until every byte that the container wrote is in the sandbox, or the bound is over. Not for one that never ran:
+   * Docker keeps its attach open for as long as it lies there.
+   */
   async drain(signal: AbortSignal): Promise<void> {
     if (this.#copy === undefined) return;
     const over = new AbortController();
@@ -345,7 +348,12 @@ export class DockerWork {
     over.abort();
     if (first === 'late')
       this.#parts.log.error('the last output did not come in time', { boundMs: DRAIN_BOUND_MS });
-    await this.#copy.close();
+    await this.stopCopy();
+  }
+
+  /** What has come so far is in the sandbox, and nothing more will be. */
+  async stopCopy(): Promise<void> {
+    await this.#copy?.close();
     this.#copy = undefined;
   }
 

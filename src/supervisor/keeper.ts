@@ -222,7 +222,8 @@ export class Keeper {
   async #record(outcome: Outcome): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      await this.#docker.drain(signal);
+      if (outcome.kind === 'exited' || outcome.kind === 'lost') await this.#docker.drain(signal);
+      else await this.#docker.stopCopy();
       if (outcome.kind === 'failed' || outcome.kind === 'lost') this.#explain(outcome.why);
       await this.#durably('writing the outcome', async () => {
         if (outcome.kind === 'exited') await writeFact(this.paths.exit, `${outcome.exitCode}\n`);
