@@ -13,7 +13,13 @@ import { parseInit } from '../state/records.ts';
 import { admission, hasFact, readRequest } from '../state/store.ts';
 import type { Call } from './call.ts';
 
-/** Exit status 0 with ResourceStatistics on stdout. Faults: `not-found` (unknown, or ended), `protocol`. */
+/** The status of a known error. */
+const EXIT_ENDED = 4;
+
+/**
+ * Exit status 0 with ResourceStatistics on stdout; 4 without a word for a container that has ended: a slave asks on until it
+ * has heard of the end, and what is said here stands in the task's own stderr. Faults: `not-found` (unknown), `protocol`.
+ */
 export async function usage(call: Call): Promise<number> {
   const id = decodeContainerId('usage', await readRecord());
   const state = findState(call.configuredRoot(), id);
@@ -21,6 +27,10 @@ export async function usage(call: Call): Promise<number> {
     throw new Fault('not-found', `container ${id} is not known here`);
   }
   const used = usageOf(state.paths);
+  if (used === 'ended') {
+    call.log.info('usage of a container that has ended', { mesosId: id });
+    return EXIT_ENDED;
+  }
   writeRecord(
     1,
     encodeResourceStatistics({
@@ -46,13 +56,10 @@ export async function usage(call: Call): Promise<number> {
   return 0;
 }
 
-/** Before the container runs: what it is going to have. Throws Fault `not-found` once it has ended. */
-function usageOf(paths: ContainerPaths): CgroupUsage {
+/** Before the container runs: what it is going to have. `ended`: it has, or never ran. */
+function usageOf(paths: ContainerPaths): CgroupUsage | 'ended' {
   const init = parseInit(readJsonFact(paths.init));
-  if (init === undefined) {
-    if (hasFact(paths.outcome)) throw new Fault('not-found', 'the container never ran');
-    return limitsOf(paths);
-  }
+  if (init === undefined) return hasFact(paths.outcome) ? 'ended' : limitsOf(paths);
   const stillIt = (): boolean => identify(init.pid)?.startTime === init.startTime;
   if (stillIt() && init.bootId === bootId()) {
     try {
@@ -63,7 +70,7 @@ function usageOf(paths: ContainerPaths): CgroupUsage {
       if (!isFault(error, 'not-found')) throw error;
     }
   }
-  throw new Fault('not-found', 'the container has ended');
+  return 'ended';
 }
 
 function limitsOf(paths: ContainerPaths): CgroupUsage {

@@ -1,7 +1,17 @@
 // The state root as a directory that can be trusted: ours alone, or refused. And the note of which roots are in use on
 // this host, so that a verb finds a container whose root a changed configuration no longer names.
 
-import { lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  symlinkSync,
+} from 'node:fs';
 import { errnoOf, Fault } from '../fault.ts';
 import { rootPaths } from './layout.ts';
 
@@ -36,7 +46,17 @@ export function prepareRoot(root: string): string {
       }
     }
   }
+  makeWakeLock(paths.wakeLock);
   return real;
+}
+
+/** Only ever locked by flock(1), which would make it with a mode that the caller's umask decides. */
+function makeWakeLock(path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
+  } catch (error) {
+    throw new Fault('config', `${path} cannot be made: ${errnoOf(error) ?? 'unknown error'}`, error);
+  }
 }
 
 /**
