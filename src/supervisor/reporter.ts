@@ -77,6 +77,9 @@ const SEND_TRIES_MAX = 50;
 /** A slave answers two Registers one right after the other, unless its host is very busy. */
 const SECOND_ANSWER_MS = 5_000;
 
+/** A slave that has restarted recovers, asks for its executors and gives them 2 s: all of that takes less. */
+const RECONNECT_EXPECTED_MS = 60_000;
+
 const TERMINAL: readonly number[] = [TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED, TaskState.LOST];
 
 /** Order in which states can follow one another; a report that would go back is not made. */
@@ -105,6 +108,9 @@ export class ExecutorReporter implements TaskReporter {
   #mustReregister = false;
   /** The slave came back: if the link breaks now it may have been the old one's, of which we had not heard yet. */
   #mayDialAgain = false;
+  /** The slave was away since it last spoke to us as its executor. */
+  #awaitsReconnect = false;
+  #reconnectTimer: NodeJS.Timeout | undefined;
   #sending: 'no' | 'yes' | 'once-more' = 'no';
   /** A Register is out on this link, its answer not in. */
   #registerPending = false;
@@ -154,6 +160,7 @@ export class ExecutorReporter implements TaskReporter {
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    clearTimeout(this.#reconnectTimer);
     this.#parts.port.unregister(this.#name);
     this.#parts.slaves.forget(this.#slave, this.#watcher);
   }
@@ -199,7 +206,7 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   #there(): void {
-    this.#parts.tell({ type: 'slave-there' });
+    this.#tellThere();
     this.#registerPending = false;
     // What was sent over a link that broke may not have arrived; the slave knows a repeated update by its uuid.
     for (const update of this.#updates) update.sent = false;
@@ -211,8 +218,27 @@ export class ExecutorReporter implements TaskReporter {
       this.#mayDialAgain = false;
       this.#parts.slaves.watch(this.#slave, this.#watcher);
     } else {
+      this.#awaitsReconnect = this.#registered !== undefined;
+      clearTimeout(this.#reconnectTimer);
       this.#parts.tell({ type: 'slave-away' });
     }
+  }
+
+  /**
+   * A link that stands again may be one to a slave that is still recovering: until it has asked for its executors it acts
+   * on nothing, and calls `wait` before. Only if it asks for so long for nothing had the connection alone been broken.
+   */
+  #tellThere(): void {
+    clearTimeout(this.#reconnectTimer);
+    if (!this.#awaitsReconnect) {
+      this.#parts.tell({ type: 'slave-there' });
+      return;
+    }
+    this.#reconnectTimer = setTimeout(() => {
+      if (this.#closing.signal.aborted || !this.#parts.slaves.isThere(this.#slave)) return;
+      this.#awaitsReconnect = false;
+      this.#parts.tell({ type: 'slave-there' });
+    }, RECONNECT_EXPECTED_MS);
   }
 
   /** Sends what there is to send, in order: Register or Reregister, then updates. One at a time; safe to call at any time. */
@@ -347,6 +373,7 @@ export class ExecutorReporter implements TaskReporter {
           takesKilling: this.#registered?.takesKilling ?? false,
         });
         this.#mustReregister = true;
+        this.#awaitsReconnect = false;
         this.#mayDialAgain = true;
         this.#moveTo(sender ?? this.#slave);
         return;
