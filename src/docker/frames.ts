@@ -1,5 +1,5 @@
 // Docker's two ways of putting output on a wire: frames of an 8-byte header and a payload, and time stamps before
-// each message of a log. Pure; payloads are handed on as views of the bytes that came in, never copied.
+// each message of a log. Pure; payloads are handed on as places in the bytes that came in, never copied.
 
 import { Fault } from '../fault.ts';
 
@@ -19,10 +19,13 @@ export class Demultiplexer {
   #left = 0;
 
   /**
-   * Calls `each` for every piece of payload in `bytes`. A piece is a view of `bytes`.
+   * Calls `each` for every piece of payload, `bytes` from `start` to `end`; what lies before `start` may be overwritten.
    * Throws a Fault: `protocol` for what is no header, `docker` for an error that Docker put into the stream.
    */
-  push(bytes: Buffer, each: (stream: StreamName, piece: Buffer, frameEnds: boolean) => void): void {
+  push(
+    bytes: Buffer,
+    each: (stream: StreamName, start: number, end: number, frameEnds: boolean) => void,
+  ): void {
     let at = 0;
     while (at < bytes.length) {
       if (this.#left === 0) {
@@ -42,11 +45,13 @@ export class Demultiplexer {
         this.#left = this.#header.readUInt32BE(4);
         continue;
       }
-      const piece = bytes.subarray(at, at + this.#left);
-      at += piece.length;
-      this.#left -= piece.length;
-      if (this.#type === SYSTEM_ERROR) throw new Fault('docker', `output from Docker: ${piece.toString()}`);
-      each(this.#type === 2 ? 'stderr' : 'stdout', piece, this.#left === 0);
+      const start = at;
+      at = Math.min(bytes.length, at + this.#left);
+      this.#left -= at - start;
+      if (this.#type === SYSTEM_ERROR) {
+        throw new Fault('docker', `output from Docker: ${bytes.toString('utf8', start, at)}`);
+      }
+      each(this.#type === 2 ? 'stderr' : 'stdout', start, at, this.#left === 0);
     }
   }
 

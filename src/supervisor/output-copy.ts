@@ -5,9 +5,10 @@
 import { join as joinPath } from 'node:path';
 import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
+import { pause } from '../docker/pause.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
-import { pauseMs, rest } from '../host/pauses.ts';
+import { pauseMs } from '../host/pauses.ts';
 import { type AttachState, Handover } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
 import { catchUp, endsAlike, pinBeginning } from './output-log.ts';
@@ -61,8 +62,10 @@ export interface CopyOptions {
 const WRITE_PATIENCE_MS = 60_000;
 /** Lines that come one by one are taken together: 0 after a quiet moment, then doubling. A small read costs as much as a large one. */
 const GATHER_MS_MIN = 5;
-const GATHER_MS_MAX = 100;
+const GATHER_MS_MAX = 200;
 const GATHER_BELOW_BYTES = 16 * 1024;
+/** A larger piece is cheaper written from where it lies. */
+const MOVED_BYTES_MAX = 4 * 1024;
 /** Docker closes the streams a moment before it calls the container ended. */
 const ENDING_BOUND_MS = 2_000;
 const ENDING_POLL_MS = 20;
@@ -162,8 +165,9 @@ class Copier {
         if (tries === 0) log.warning('output: Docker fails, will be tried again', { error: oneLine(error) });
       }
       session = undefined;
-      await rest(pauseMs(tries), signal);
+      await pause(pauseMs(tries), signal);
     }
+    for (const lane of this.#lanes) lane.settle();
     return { lost: this.#lanes.flatMap((lane) => lane.losses) };
   }
 
@@ -181,7 +185,7 @@ class Copier {
   async #resume(): Promise<Session | undefined> {
     const { source, signal, log } = this.#deps;
     const isAlive = await source.isAlive(signal);
-    await Promise.all(this.#lanes.map((lane) => this.#takeUp(lane, !isAlive)));
+    await this.#forEachLane((lane) => this.#takeUp(lane, !isAlive));
     if (!isAlive) return undefined;
     const session = new Session(await source.attach(signal), signal);
     // An attach to a container that has just ended would never end itself.
@@ -235,24 +239,23 @@ class Copier {
         gotBytes = true;
         const receivedMs = Date.now();
         const pieces = this.#sort(bytes, frames, session);
-        await Promise.all(
-          this.#lanes.map(async (lane) => {
-            const own = pieces.get(lane.stream);
-            if (own === undefined) return;
-            lane.stamp(receivedMs, caughtUpMs);
-            await lane.append(own, signal);
-            this.#pin(lane, session);
-          }),
-        );
+        const cameMs = caughtUpMs;
+        await this.#forEachLane(async (lane) => {
+          const own = pieces.get(lane.stream);
+          if (own === undefined) return;
+          lane.stamp(receivedMs, cameMs);
+          await lane.append(own, signal);
+          this.#pin(lane, session);
+        });
         await session.untilRoom();
         if (bytes.length >= GATHER_BELOW_BYTES || session.isHolding) {
           gatherMs = 0;
         } else {
-          const wasIdle = receivedMs > 0 && performance.now() - beginMs > GATHER_MS_MAX * 2;
+          const wasIdle = receivedMs > 0 && performance.now() - beginMs > GATHER_MS_MAX + GATHER_MS_MIN;
           gatherMs = wasIdle ? GATHER_MS_MIN : Math.min(Math.max(gatherMs * 2, GATHER_MS_MIN), GATHER_MS_MAX);
           // Less than was asked for: the socket was empty then.
           caughtUpMs = receivedMs;
-          await rest(gatherMs, signal);
+          await pause(gatherMs, signal);
         }
       }
     } finally {
@@ -262,7 +265,7 @@ class Copier {
     return { isWhole: frames.atBoundary && !session.isHolding && !session.wasCut, gotBytes };
   }
 
-  /** The pieces to append at once; what is to be held back is given to its handover. */
+  /** The pieces to append at once, as views of `bytes`; what is to be held back is given to its handover. */
   #sort(bytes: Buffer, frames: Demultiplexer, session: Session): ReadonlyMap<StreamName, readonly Buffer[]> {
     const pieces = new Map<StreamName, Buffer[]>();
     const take = (stream: StreamName, piece: Buffer): void => {
@@ -276,8 +279,22 @@ class Copier {
       if (sorted === undefined) pieces.set(stream, [own]);
       else sorted.push(own);
     };
-    if (this.#options.tty) take('stdout', bytes);
-    else frames.push(bytes, take);
+    if (this.#options.tty) {
+      take('stdout', bytes);
+      return pieces;
+    }
+    // Lines come a frame each: moved together over the headers between them they are one piece, not hundreds.
+    const run = { stream: 'stdout' as StreamName, start: 0, end: 0 };
+    frames.push(bytes, (stream, start, end) => {
+      if (stream === run.stream && run.end > 0 && end - start <= MOVED_BYTES_MAX) {
+        bytes.copyWithin(run.end, start, end);
+        run.end += end - start;
+        return;
+      }
+      if (run.end > run.start) take(run.stream, bytes.subarray(run.start, run.end));
+      Object.assign(run, { stream, start, end });
+    });
+    if (run.end > run.start) take(run.stream, bytes.subarray(run.start, run.end));
     return pieces;
   }
 
@@ -287,7 +304,7 @@ class Copier {
     this.#pinned.add(lane);
     const { source, log } = this.#deps;
     const pin = async (): Promise<void> => {
-      await rest(PIN_AFTER_MS, session.signal);
+      await pause(PIN_AFTER_MS, session.signal);
       await pinBeginning(lane, source, session.signal);
     };
     pin().catch((error: unknown) => {
@@ -302,7 +319,7 @@ class Copier {
     const begin = performance.now();
     while (await source.isAlive(signal)) {
       if (performance.now() - begin > ENDING_BOUND_MS) return false;
-      await rest(ENDING_POLL_MS, signal);
+      await pause(ENDING_POLL_MS, signal);
     }
     return true;
   }
@@ -312,20 +329,24 @@ class Copier {
     const { source, signal } = this.#deps;
     // Other drivers than `local` may change bytes: their word does not count against that of the attach.
     if (isWhole && this.#options.logDriver !== 'local') return;
-    await Promise.all(
-      this.#lanes.map(async (lane) => {
-        if (this.#withoutLog.has(lane)) {
-          if (!isWhole) lane.lose('unknown', 'the attach broke off, and there is no log that could be read');
-          return;
-        }
-        const tail = lane.recover()?.tail ?? Buffer.alloc(0);
-        const { position, anchorAt } = lane.state;
-        if (isWhole && position - anchorAt > COUNT_AT_END_BYTES_MAX) {
-          if (await endsAlike(lane, source, tail, signal)) return;
-        }
-        await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole });
-      }),
-    );
+    await this.#forEachLane(async (lane) => {
+      if (this.#withoutLog.has(lane)) {
+        if (!isWhole) lane.lose('unknown', 'the attach broke off, and there is no log that could be read');
+        return;
+      }
+      const tail = lane.recover()?.tail ?? Buffer.alloc(0);
+      const { position, anchorAt } = lane.state;
+      if (isWhole && position - anchorAt > COUNT_AT_END_BYTES_MAX) {
+        if (await endsAlike(lane, source, tail, signal)) return;
+      }
+      await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole });
+    });
+  }
+
+  /** Ends when all have ended, also if one fails: their files are open until then. Rejects with the first error. */
+  async #forEachLane(work: (lane: OutputLane) => Promise<void>): Promise<void> {
+    const results = await Promise.allSettled(this.#lanes.map(work));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 }
 
@@ -346,6 +367,9 @@ class Session implements AttachState {
     this.#attachment = attachment;
     this.requestedNs = attachment.requestedNs;
     this.signal = AbortSignal.any([signal, this.#over.signal]);
+    // A read that waits ends then.
+    this.signal.addEventListener('abort', () => attachment.close(), { once: true });
+    if (this.signal.aborted) attachment.close();
   }
 
   get idleSince(): number | undefined {
@@ -375,11 +399,12 @@ class Session implements AttachState {
 
   #watch(): void {
     const bound = this.#idleBound;
-    if (bound === undefined) return;
-    bound.timer = setTimeout(() => {
-      this.wasCut = true;
-      this.#attachment.close();
-    }, bound.ms);
+    if (bound !== undefined) bound.timer = setTimeout(() => this.cut(), bound.ms);
+  }
+
+  cut(): void {
+    this.wasCut = true;
+    this.#attachment.close();
   }
 
   /** While as much is held back of a stream as may be, nothing is read: the task waits. */

@@ -3,9 +3,9 @@
 
 import { join } from '../container/join.ts';
 import type { OutputSource } from '../docker/output.ts';
+import { pause } from '../docker/pause.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
-import { rest } from '../host/pauses.ts';
 import type { OutputLane } from './output-lane.ts';
 import { type Appended, readOn } from './output-log.ts';
 
@@ -27,6 +27,8 @@ export interface AttachState {
   readonly idleSince: number | undefined;
   /** Ends with the attach. */
   readonly signal: AbortSignal;
+  /** Ends the attach: what it would still deliver is taken from the log. */
+  cut(): void;
 }
 
 export class Handover {
@@ -115,15 +117,28 @@ export class Handover {
         continue;
       }
       agreed.times = 0;
+      if (place.kind === 'more') {
+        if (!isFull) pauseMs = Math.min(pauseMs * 2, LOOK_PAUSE_MS_MAX);
+        continue;
+      }
+      // The whole of an ended stream is in the log: nothing has to be joined.
+      if (await this.#hasEnded()) return this.#attach.cut();
       if (place.kind === 'ambiguous') {
         this.#lane.lose(place.last - place.first, 'the log and the attach fit together at several places');
         return await this.#goLive(this.#windowAt + place.first);
       }
-      if (place.kind === 'gone') {
-        this.#lane.lose('unknown', "what was attached to is not in Docker's log");
-        return await this.#goLive(this.#lane.position - held.length);
-      }
-      if (!isFull) pauseMs = Math.min(pauseMs * 2, LOOK_PAUSE_MS_MAX);
+      this.#lane.lose('unknown', "what was attached to is not in Docker's log");
+      return await this.#goLive(this.#lane.position - held.length);
+    }
+  }
+
+  async #hasEnded(): Promise<boolean> {
+    try {
+      return !(await this.#source.isAlive(this.#signal));
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (!isFault(error, 'docker', 'timeout')) throw error;
+      return false;
     }
   }
 
@@ -190,12 +205,12 @@ export class Handover {
   }
 
   async #restUnlessMore(pauseMs: number, isFull: boolean): Promise<void> {
-    await rest(SETTLE_MS, this.#signal);
+    await pause(SETTLE_MS, this.#signal);
     if (pauseMs <= SETTLE_MS || isFull) return;
     const timer = new AbortController();
     const signal = AbortSignal.any([timer.signal, this.#signal]);
     try {
-      await Promise.race([rest(pauseMs - SETTLE_MS, signal), this.#more()]);
+      await Promise.race([pause(pauseMs - SETTLE_MS, signal), this.#more()]);
     } finally {
       timer.abort();
     }

@@ -187,11 +187,18 @@ async function beginAfter(
   signal: AbortSignal,
 ): Promise<boolean> {
   const untilNs = msToNs(lane.state.receivedMs) + LATER_NS;
+  let oldest: Start | undefined;
+  const parts: Buffer[] = [];
+  let size = 0;
   for await (const { bytes, starts } of batchesOf(lane, source, 0n, untilNs, signal)) {
-    const overlap = overlapWithTail(tail, bytes);
-    const [start] = starts;
-    if (overlap < OVERLAP_BYTES_MIN || start === undefined) break;
-    lane.anchor(start.ns, lane.position - overlap);
+    oldest ??= starts[0];
+    parts.push(bytes);
+    size += bytes.length;
+    if (size >= tail.length) break;
+  }
+  const overlap = overlapWithTail(tail, Buffer.concat(parts));
+  if (oldest !== undefined && overlap >= OVERLAP_BYTES_MIN) {
+    lane.anchor(oldest.ns, lane.position - overlap);
     return true;
   }
   lane.lose('unknown', "Docker's log no longer has it");

@@ -226,7 +226,7 @@ export class ExecutorReporter implements TaskReporter {
 
   /**
    * A link that stands again may be one to a slave that is still recovering: until it has asked for its executors it acts
-   * on nothing, and calls `wait` before. Only if it asks for so long for nothing had the connection alone been broken.
+   * on nothing, and calls `wait` before. Only if it asks for nothing for so long had the connection alone been broken.
    */
   #tellThere(): void {
     clearTimeout(this.#reconnectTimer);

@@ -40,8 +40,13 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       const { report, file } = await world.finish();
       const lostBytes = report.lost.map(({ bytes }) => bytes);
       if (lostBytes.length === 0) assert.ok(file.equals(stream), `${file.length} of ${stream.length}`);
+      // More than may be held back, of the same line again and again.
+      else if (stream.length > 1024 * 1024) assert.ok(isWithin(file, stream, lostBytes));
       // The one thing that Docker 20.10's log does not tell.
-      else assert.ok(lostBytes.every((bytes) => bytes === 1) && stream.subarray(0, -1).equals(file));
+      else {
+        assert.deepEqual(lostBytes, [1]);
+        assert.ok(file.equals(stream) || Buffer.concat([file, Buffer.from('\n')]).equals(stream));
+      }
     });
     // The steps are mostly waiting: many at a time.
     await Promise.all(
@@ -87,7 +92,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
 
   it('says how much it may lack where a flood repeats itself, and doubles nothing', async () => {
     await using directory = await tempDirectory();
-    const stream = Buffer.from('y\n'.repeat(2_000_000));
+    const stream = Buffer.from('the same 16 char\n'.repeat(150_000));
     const world = new World(directory, stream);
     await world.open();
     world.docker.emit(10_000);
@@ -95,7 +100,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     await world.kill();
     world.docker.emit(10_000);
     await world.open();
-    world.docker.emit(3_000_000);
+    world.docker.emit(2_000_000);
     await sleep(50);
     const { report, file } = await world.finish();
     const lost = report.lost.reduce((sum, { bytes }) => sum + Number(bytes), 0);
@@ -195,6 +200,12 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     assert.equal(file.toString(), 'all\n');
   });
 });
+
+/** Not longer than the stream, and not shorter than what is said to be lost. */
+function isWithin(file: Buffer, stream: Buffer, lost: readonly (number | 'unknown')[]): boolean {
+  const most = lost.reduce<number>((sum, bytes) => sum + Number(bytes), 0);
+  return file.length <= stream.length && file.length + most >= stream.length;
+}
 
 /** A container of the model with its sandbox, and a copier that is opened and closed. */
 class World {

@@ -119,6 +119,16 @@ describe('a counter file', () => {
     world.close();
   });
 
+  it('sees a few bytes of an append that was cut at the end of a block', async () => {
+    await using directory = await tempDirectory();
+    const world = new World(directory);
+    world.others('#'.repeat(BLOCK_BYTES - 4));
+    await world.announce(Buffer.from('same line\n'));
+    world.append(Buffer.from('same line\n'), 4);
+    assert.equal(world.recover()?.state.position, 4);
+    world.close();
+  });
+
   it('reports another boot of the machine', async () => {
     await using directory = await tempDirectory();
     const world = new World(directory);
