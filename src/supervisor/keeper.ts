@@ -219,7 +219,7 @@ export class Keeper {
   async #record(outcome: Outcome): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      await this.#docker.drain(signal);
+      await this.#drain();
       if (outcome.kind === 'failed' || outcome.kind === 'lost') this.#explain(outcome.why);
       await this.#durably('writing the outcome', async () => {
         if (outcome.kind === 'exited') await writeFact(this.paths.exit, `${outcome.exitCode}\n`);
@@ -229,6 +229,18 @@ export class Keeper {
       this.tell({ type: 'recorded' });
     } catch (error) {
       if (!signal.aborted) this.#log.error('the outcome could not be recorded', { error: oneLine(error) });
+    }
+  }
+
+  /** The end is recorded whatever becomes of the last output; what may be missing is said. */
+  async #drain(): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      await this.#docker.drain(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#log.error('the output was not copied to its end', { error: oneLine(error) });
+      this.#explain(`the output may be incomplete: ${oneLine(error)}`);
     }
   }
 
