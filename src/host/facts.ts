@@ -5,9 +5,11 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   openSync,
   promises,
+  readdirSync,
   readFileSync,
   renameSync,
   unlinkSync,
@@ -15,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf, Fault } from '../fault.ts';
+import { identify } from './processes.ts';
 
 /** No fact of ours is larger; container.json with its environment is the largest. */
 const FACT_BYTES_MAX = 80 * 1024 * 1024;
@@ -23,6 +26,17 @@ const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | const
 
 function temporaryName(path: string): string {
   return `${path}.${process.pid}.${process.hrtime.bigint()}.tmp`;
+}
+
+/**
+ * Removes what a writer left behind that was killed before its rename. Temporary files of processes that live are left
+ * alone. A directory that is not there has none. Repeatable.
+ */
+export function removeAbandoned(directory: string): void {
+  for (const name of existsSync(directory) ? readdirSync(directory) : []) {
+    const writer = /\.(\d+)\.\d+\.tmp$/.exec(name)?.[1];
+    if (writer !== undefined && identify(Number(writer)) === undefined) removeSync(`${directory}/${name}`);
+  }
 }
 
 /** Writes `path` by rename, mode 0600; not synced to disk: it outlives us, not a crash of the host. Repeatable. */

@@ -13,9 +13,14 @@ export function pauseMs(n: number, random: () => number = Math.random): number {
   return base * (0.8 + 0.4 * random());
 }
 
-/** Waits; throws the signal's reason when aborted. The timer does not keep the process alive. */
+/** Waits; throws the signal's own reason when aborted (the runtime's timer would throw an error of its own instead). */
 export async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  await pause(ms, undefined, { signal, ref: true });
+  try {
+    await pause(ms, undefined, { signal, ref: true });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
 }
 
 export interface PersistOptions {

@@ -219,8 +219,7 @@ export class Keeper {
   async #record(outcome: Outcome): Promise<void> {
     const { signal } = this.#stopping;
     try {
-      if (outcome.kind === 'exited' || outcome.kind === 'lost') await this.#docker.drain(signal);
-      else await this.#docker.stopCopy();
+      await this.#drain(outcome);
       if (outcome.kind === 'failed' || outcome.kind === 'lost') this.#explain(outcome.why);
       await this.#durably('writing the outcome', async () => {
         if (outcome.kind === 'exited') await writeFact(this.paths.exit, `${outcome.exitCode}\n`);
@@ -230,6 +229,20 @@ export class Keeper {
       this.tell({ type: 'recorded' });
     } catch (error) {
       if (!signal.aborted) this.#log.error('the outcome could not be recorded', { error: oneLine(error) });
+    }
+  }
+
+  /** The end is recorded whatever becomes of the last output; what may be missing is said. */
+  async #drain(outcome: Outcome): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      // What never ran has written nothing.
+      if (outcome.kind === 'exited' || outcome.kind === 'lost') await this.#docker.drain(signal);
+      else await this.#docker.stopCopy();
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#log.error('the output was not copied to its end', { error: oneLine(error) });
+      this.#explain(`the output may be incomplete: ${oneLine(error)}`);
     }
   }
 

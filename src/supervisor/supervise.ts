@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { removeAbandoned } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
@@ -244,6 +245,8 @@ class Supervisor {
   async #take(request: RequestRecord, from: 'restore'): Promise<Keeper | undefined> {
     const id = request.task.containerId;
     try {
+      const { directory, updates } = containerPaths(this.#root, id);
+      for (const path of [directory, updates]) removeAbandoned(path);
       const keeper = await this.#make(request, from);
       this.#keepers.set(id, keeper);
       return keeper;

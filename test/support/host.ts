@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type Outcome, outcomeOf } from './command.ts';
 import { type Dockerd, startDockerd } from './dockerd.ts';
 import { makeImages } from './images.ts';
-import { killAll, signalPid } from './proc.ts';
+import { allPids, argvOf, killAll, signalPid } from './proc.ts';
 import { type FoundProcess, processesOf } from './processes.ts';
 import { type SlaveOptions, StandInSlave } from './slave.ts';
 import { type TempDirectory, tempDirectory } from './temp.ts';
@@ -56,8 +56,12 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
     processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
+  // By its root alone: the `recover` of another build on this machine may have started it.
   const supervisor = (): number | undefined =>
-    ours().find(({ argv }) => argv.includes('supervise') && argv.includes(root))?.pid;
+    allPids().find((pid) => {
+      const argv = argvOf(pid);
+      return argv?.includes('supervise') === true && argv.includes('--root') && argv.includes(root);
+    });
 
   const host: Host = {
     dockerd,

@@ -7,6 +7,7 @@ import { isFault } from '../../../src/fault.ts';
 import {
   readFact,
   readJsonFact,
+  removeAbandoned,
   removeSync,
   renameIfThere,
   writeFact,
@@ -87,4 +88,14 @@ test('a directory that cannot be written fails, and nothing half done stays', as
   );
   await assert.rejects(writeFact(directory.at('taken'), 'x'));
   assert.ok(!readdirSync(directory.path).some((name) => name === 'taken.tmp'));
+});
+
+test('what a killed writer left half way is removed, what a living one is about to rename is not', async () => {
+  await using directory = await tempDirectory();
+  const dead = Number((await outcomeOf(['sh', '-c', 'echo $$'])).stdout.toString());
+  const names = [`fact.${dead}.123.tmp`, `fact.${process.pid}.123.tmp`, 'fact', `fact.${dead}.tmp`];
+  for (const name of names) writeFactSync(directory.at(name), '');
+  removeAbandoned(directory.path);
+  removeAbandoned(directory.at('absent'));
+  assert.deepEqual(readdirSync(directory.path).sort(), names.slice(1).sort());
 });
