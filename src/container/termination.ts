@@ -83,6 +83,12 @@ function exitText(exitCode: number): string {
     : `was ended by SIG${signal} (status ${exitCode})`;
 }
 
+/** Of a container that never ran; some causes can mean no other and say so themselves. */
+function neverStartedText(cause: EndCause): string {
+  const says = cause === 'refused' || cause === 'no-run-task';
+  return says ? CAUSE_TEXT[cause] : `${CAUSE_TEXT[cause]}, before it ran`;
+}
+
 /** Bytes in MB as Mesos counts them, without a fraction where there is none. */
 function megabytes(bytes: number): string {
   const mb = bytes / (1024 * 1024);
@@ -104,7 +110,7 @@ export function ending(outcome: Outcome, cause: EndCause | undefined): Ending {
     case 'never-started':
       return {
         state: TaskState.KILLED,
-        message: `${CAUSE_TEXT[cause ?? 'destroy']}, before it ran`,
+        message: neverStartedText(cause ?? 'destroy'),
         killed: false,
       };
     case 'exited':

@@ -201,12 +201,14 @@ function refuseRelativePaths(body: CreateBody, options: readonly string[]): void
   }
 }
 
-/** Whether `path` stands in `word` other than as the end of a path that begins with a dot. */
+/** Whether `path` stands in `word` other than as the end of a path that begins with a dot; --mount doubles quotes (CSV). */
 function occursUndotted(word: string, path: string): boolean {
-  for (let at = word.indexOf(path); at >= 0; at = word.indexOf(path, at + 1)) {
-    if (word[at - 1] !== '.') return true;
-  }
-  return false;
+  return [path, path.replaceAll('"', '""')].some((written) => {
+    for (let at = word.indexOf(written); at >= 0; at = word.indexOf(written, at + 1)) {
+      if (word[at - 1] !== '.') return true;
+    }
+    return false;
+  });
 }
 
 /** The options for a message, values of environment variables masked. */

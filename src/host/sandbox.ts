@@ -69,3 +69,28 @@ export function makeWorkDirectory(sandbox: string): string {
   }
   return path;
 }
+
+/**
+ * Makes what is missing of a directory's path below the sandbox, as Docker does for a volume. What is there stays as it is,
+ * of whatever kind; nothing is made behind a symlink or outside. The sandbox's owner may move things about meanwhile: what
+ * is made is therefore not given to it. Repeatable. Throws Fault `host` where the system refuses.
+ */
+export function makeMissing(sandbox: string, path: string): void {
+  const names = path
+    .slice(sandbox.length)
+    .split('/')
+    .filter((name) => name !== '' && name !== '.');
+  if (!path.startsWith(`${sandbox}/`) || names.includes('..')) return;
+  let at = sandbox;
+  for (const name of names) {
+    at = `${at}/${name}`;
+    try {
+      mkdirSync(at, { mode: 0o755 });
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') {
+        throw new Fault('host', `cannot make ${at}: ${errnoOf(error) ?? 'unknown error'}`, error);
+      }
+      if (!lstatSync(at).isDirectory()) return;
+    }
+  }
+}

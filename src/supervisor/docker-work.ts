@@ -15,7 +15,7 @@ import { readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { pauseMs, persist, rest } from '../host/pauses.ts';
 import { bootId, identify, isAlive } from '../host/processes.ts';
-import { makeWorkDirectory } from '../host/sandbox.ts';
+import { makeMissing, makeWorkDirectory } from '../host/sandbox.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
@@ -178,10 +178,22 @@ export class DockerWork {
         { request, root, host, log },
         { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
       );
+      this.#makeMountSources(this.#request);
       tell({ type: 'prepared' });
     } catch (error) {
       // Called off: whoever did so has gone on already.
       if (!this.#preparing.signal.aborted) throw error;
+    }
+  }
+
+  /**
+   * A volume's directory in the sandbox need not be there before. Docker makes the source of a Bind, but not that of a
+   * Mount, as which it comes where the sandbox's path has a colon.
+   */
+  #makeMountSources(request: CreateRequest): void {
+    const { sandbox } = this.#parts.request.task;
+    for (const { Type, Source } of request.body.HostConfig?.Mounts ?? []) {
+      if (Type === 'bind' && Source !== undefined) makeMissing(sandbox, Source);
     }
   }
 

@@ -83,8 +83,10 @@ export async function startRegistry(dockerd: Dockerd, port = 5000): Promise<Regi
       return name;
     },
     throttled: async (bytesPerSecond) => {
-      const throttle = await startThrottle(dockerd, freePort.next, port, bytesPerSecond);
+      const listenPort = freePort.next;
+      // Taken before anything is waited for: several may be started at once.
       freePort.next += 1;
+      const throttle = await startThrottle(dockerd, listenPort, port, bytesPerSecond);
       throttles.push(throttle);
       return throttle;
     },

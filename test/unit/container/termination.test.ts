@@ -71,6 +71,20 @@ const TABLE: readonly {
     message: 'Killed by the framework, before it ran',
   },
   {
+    name: 'a task that the slave refused is told so once',
+    outcome: { kind: 'never-started' },
+    cause: 'refused',
+    state: 4,
+    message: 'The slave refused the task: it was killed before it began',
+  },
+  {
+    name: 'a task that was never handed over is told so once',
+    outcome: { kind: 'never-started' },
+    cause: 'no-run-task',
+    state: 4,
+    message: 'Not started: the slave never handed the task over',
+  },
+  {
     name: 'what could not be started is FAILED with reason 21 and the line itself',
     outcome: { kind: 'failed', why: 'pull x: unauthorized' },
     state: 3,

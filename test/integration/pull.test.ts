@@ -1,0 +1,179 @@
+// Tasks whose image has to come first, from a real registry over a slow way: they outlive the slave's registration
+// timeout, say how far they are, and share one pull. And names in sandbox paths that trip over other tools.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { after, before, describe } from 'node:test';
+import { decode } from '../../src/mesos/codec.ts';
+import { ResourceStatistics, TaskState, VolumeMode } from '../../src/mesos/messages.ts';
+import { startDockerd } from '../support/dockerd.ts';
+import { type Host, sandboxFile, startHost } from '../support/host.ts';
+import { IMAGES, makeBigImage } from '../support/images.ts';
+import { assertContent, testOn } from '../support/on-host.ts';
+import { type Registry, startRegistry } from '../support/registry.ts';
+import type { LaunchedTask } from '../support/slave.ts';
+import { commandTask, executorTask } from '../support/tasks.ts';
+import { skipWithoutTools } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+
+const MB = 1024 * 1024;
+const IMAGE_MB = 20;
+const PULL_SECONDS = 20;
+const REGISTRATION_TIMEOUT_MS = 5_000;
+
+describe('a task whose image has to come', {
+  skip: await skipWithoutTools(),
+  concurrency: true,
+  timeout: 200_000,
+}, () => {
+  let shared: Host;
+  let registry: Registry;
+  before(async () => {
+    // With --debug dockerd's log tells of each call.
+    const dockerd = await startDockerd({ arguments: ['--debug'] });
+    shared = await startHost({ dockerd });
+    registry = await startRegistry(dockerd);
+  });
+  after(async () => {
+    try {
+      assert.deepEqual(await shared.leftovers(), []);
+    } finally {
+      await registry?.stop();
+      await shared?.[Symbol.asyncDispose]();
+      await shared?.dockerd.stop();
+    }
+  });
+  const on = (name: string, body: (host: Host) => Promise<void>) => testOn(() => shared, name, body);
+
+  /** A new image in the registry, to be had by a way that takes PULL_SECONDS. */
+  const slowImage = async (repository: string): Promise<string> => {
+    await makeBigImage(shared.dockerd, `local/${repository}`, IMAGE_MB, 2);
+    const name = await registry.push(`local/${repository}`, repository);
+    const throttle = await registry.throttled((IMAGE_MB * MB) / PULL_SECONDS);
+    return name.replace(registry.address, throttle.address);
+  };
+  /** How often dockerd was asked for an image. */
+  const pullsOf = (image: string) => {
+    const asked = `/images/create?fromImage=${encodeURIComponent(image.replace(/:[^:/]*$/, ''))}&`;
+    return readFileSync(shared.dockerd.logFile, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes('Calling POST') && line.includes(asked)).length;
+  };
+  /** What an update says of a pull, in MB. */
+  const amountIn = (message: string | undefined) => {
+    const match = /: (\d+) of (\d+) layers(?:, ([\d.]+) of ([\d.]+) MB)?$/.exec(message ?? '');
+    return match?.[3] === undefined ? undefined : { mb: Number(match[3]), ofMb: Number(match[4]) };
+  };
+  const startings = (task: LaunchedTask) =>
+    task.updates().filter((update) => update.state === TaskState.STARTING);
+
+  on(
+    'runs though the pull takes longer than the slave waits for executors, and says how far it is',
+    async (host) => {
+      const slave = await host.slave({ registrationTimeoutMs: REGISTRATION_TIMEOUT_MS });
+      const image = await slowImage('shared');
+      const startedAt = Date.now();
+      const first = await slave.launch(commandTask({ image, value: 'ls /ballast-0 && exit 4' }));
+      // A framework's own executor registers only when it runs: the pull takes too long for that.
+      const executor = await slave.launch(executorTask({ image, value: 'exit 8' }));
+      await first.reached(TaskState.STARTING);
+
+      // Before it runs: what it is going to have, and nothing more.
+      const usage = decode(ResourceStatistics, (await slave.usage(first)) ?? new Uint8Array());
+      const told = Object.entries(usage).filter(([, value]) => value !== undefined);
+      assert.deepEqual(told.map(([name]) => name).sort(), ['cpus_limit', 'mem_limit_bytes', 'timestamp']);
+      assert.deepEqual([usage.cpus_limit, usage.mem_limit_bytes], [0.1, 32 * MB]);
+
+      await until(
+        'half way',
+        () => startings(first).some(({ message }) => (amountIn(message)?.mb ?? 0) > 1),
+        {
+          timeoutMs: 60_000,
+        },
+      );
+      const second = await slave.launch(commandTask({ image, value: 'exit 6' }));
+      await second.reached(TaskState.STARTING);
+
+      assert.equal((await first.ended(120_000)).message, 'Container exited with status 4');
+      assert.equal((await second.ended()).message, 'Container exited with status 6');
+      assert.ok(Date.now() - startedAt > 2 * REGISTRATION_TIMEOUT_MS, 'too fast to prove anything');
+      assert.equal(await sandboxFile(first, 'stdout'), '/ballast-0\n');
+      assert.deepEqual([(await first.gone())?.status, (await second.gone())?.status], [4 << 8, 6 << 8]);
+      assert.equal(pullsOf(image), 1);
+
+      for (const task of [first, second]) {
+        assert.equal(task.calls('destroy').length, 0);
+        const states = task.updates().map((update) => update.state);
+        const others = states.filter((state) => state !== TaskState.STARTING);
+        assert.deepEqual(others, [TaskState.RUNNING, TaskState.FAILED]);
+        assert.equal(states.lastIndexOf(TaskState.STARTING) + others.length, states.length - 1);
+        for (const { message } of startings(task))
+          assert.ok(message?.startsWith(`Pulling ${image}`), message);
+        assert.equal(slave.acknowledged.filter((one) => one.startsWith(task.taskId)).length, states.length);
+      }
+      const amounts = startings(first).flatMap(({ message }) => amountIn(message) ?? []);
+      assert.ok(amounts.length >= 1);
+      for (const { mb, ofMb } of amounts) {
+        assert.ok(mb <= ofMb && ofMb <= IMAGE_MB * 1.2, `${mb} of ${ofMb}`);
+        assert.ok(ofMb > IMAGE_MB / 3, `${mb} of ${ofMb}`);
+      }
+      assert.deepEqual(
+        amounts.map(({ mb }) => mb),
+        amounts.map(({ mb }) => mb).sort((a, b) => a - b),
+      );
+      // The second one came in the middle, and was told so at once.
+      assert.ok((amountIn(startings(second)[0]?.message)?.mb ?? 0) > 1, startings(second)[0]?.message);
+
+      assert.equal(executor.calls('destroy').length, 1);
+      await executor.gone();
+      assertContent(slave);
+    },
+  );
+
+  on('goes on for the others when one of those who wait for it is killed', async (host) => {
+    const slave = await host.slave();
+    const image = await slowImage('for-one-less');
+    const [one, other] = await Promise.all([
+      slave.launch(commandTask({ image, value: 'echo never' })),
+      slave.launch(commandTask({ image, value: 'echo here' })),
+    ]);
+    await Promise.all([one.reached(TaskState.STARTING), other.reached(TaskState.STARTING)]);
+    await slave.killTask(one);
+    assert.equal((await one.ended()).state, TaskState.KILLED);
+    assert.equal((await other.ended(120_000)).state, TaskState.FINISHED);
+    assert.equal(await sandboxFile(other, 'stdout'), 'here\n');
+    assert.equal(await sandboxFile(one, 'stdout'), '');
+    assert.equal(pullsOf(image), 1);
+    await Promise.all([one.gone(), other.gone()]);
+    assertContent(slave);
+  });
+
+  on('runs where the sandbox path has colons and blanks', async (host) => {
+    const workDirectory = host.directory.at('work:at 1');
+    await mkdir(workDirectory);
+    const slave = await host.slave({ workDirectory });
+    const taskId = 'ct:1416 02:0:a "job" #1';
+    const value = 'echo "$MESOS_SANDBOX"; echo made > here; pwd > "$MESOS_SANDBOX/there"';
+    const old = await slave.launch(commandTask({ image: IMAGES.busybox, value, taskId }));
+    const recent = await slave.launch(
+      commandTask({
+        ...{ image: IMAGES.busybox, form: 'new', taskId: `${taskId} again` },
+        value: 'cd "$MESOS_SANDBOX"; pwd; echo made > here; echo kept > /kept/file',
+        container: { volumes: [{ container_path: '/kept', host_path: 'var/kept', mode: VolumeMode.RW }] },
+      }),
+    );
+    assert.match(old.sandbox, /work:at 1\/.*ct:1416 02:0:a "job" #1\/runs/);
+    assert.equal((await old.ended()).state, TaskState.FINISHED);
+    assert.equal(await sandboxFile(old, 'stdout'), '/tmp/mesos-sandbox\n');
+    assert.equal(await sandboxFile(old, 'fs/here'), 'made\n');
+    assert.equal(await sandboxFile(old, 'fs/there'), '/tmp/mesos-sandbox\n');
+    await old.gone();
+    assert.equal((await recent.ended()).message, 'Container exited with status 0');
+    assert.equal(await sandboxFile(recent, 'stdout'), '/mnt/mesos/sandbox\n');
+    assert.equal(await sandboxFile(recent, 'here'), 'made\n');
+    assert.equal(await sandboxFile(recent, 'var/kept/file'), 'kept\n');
+    await recent.gone();
+    assertContent(slave);
+  });
+});
