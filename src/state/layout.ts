@@ -88,6 +88,8 @@ export interface ContainerPaths {
   readonly wantedEnd: string;
   /** How the container ended, or why it never ran. */
   readonly outcome: string;
+  /** The process groups that run for this container, a file each. */
+  readonly children: string;
   /** Exists once the container has been removed from Docker. */
   readonly removed: string;
   /** Which caller's `wait` has been here. */
@@ -129,6 +131,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     limits: `${directory}/limits`,
     wantedEnd: `${directory}/wanted-end`,
     outcome: `${directory}/outcome`,
+    children: `${directory}/children`,
     removed: `${directory}/removed`,
     waitSeen: `${directory}/wait-seen`,
     delivered: `${directory}/delivered`,

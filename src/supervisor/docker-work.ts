@@ -22,6 +22,7 @@ import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import type { DockerHost } from './docker-host.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
 import { prepare } from './preparation.ts';
+import { fetchUris } from './uris.ts';
 
 /** A daemon that is away while a task is being started is waited for this long; then the task fails. */
 export const DAEMON_AWAY_BOUND_MS = 60_000;
@@ -170,19 +171,62 @@ export class DockerWork {
   }
 
   async #prepare(): Promise<void> {
-    const { request, host, log, onProgress, root, tell } = this.#parts;
+    const { request, tell } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
       makeWorkDirectory(request.task.sandbox);
-      this.#request = await prepare(
-        { request, root, host, log },
-        { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
-      );
+      this.#request = await this.#imageAndUris(signal);
       tell({ type: 'prepared' });
     } catch (error) {
       // Called off: whoever did so has gone on already.
       if (!this.#preparing.signal.aborted) throw error;
     }
+  }
+
+  /** Side by side; the first that fails calls the other off and says why. */
+  async #imageAndUris(signal: AbortSignal): Promise<CreateRequest> {
+    const { request, paths, host, log, onProgress, root } = this.#parts;
+    const failure = new AbortController();
+    const either = AbortSignal.any([signal, failure.signal]);
+    const words = { image: '', uris: '' };
+    const told = (what: keyof typeof words, text: string): void => {
+      words[what] = text;
+      const both = [words.image, words.uris].filter((one) => one !== '');
+      if (both.length > 0) onProgress(both.join('; '));
+    };
+    const guarded = async <T>(what: keyof typeof words, work: Promise<T>): Promise<T> => {
+      try {
+        const result = await work;
+        // What is there is no longer news; a change of words alone is not worth an update.
+        words[what] = '';
+        return result;
+      } catch (error) {
+        failure.abort(error);
+        throw error;
+      }
+    };
+    const image = guarded(
+      'image',
+      prepare(
+        { request, root, host, log },
+        {
+          signal: either,
+          onProgress: (text) => told('image', text),
+          awayBoundMs: DAEMON_AWAY_BOUND_MS,
+        },
+      ),
+    );
+    const uris = guarded(
+      'uris',
+      fetchUris(
+        { request, noteIn: paths.children, log },
+        { signal: either, onProgress: (text) => told('uris', text) },
+      ),
+    );
+    await Promise.allSettled([image, uris]);
+    signal.throwIfAborted();
+    failure.signal.throwIfAborted();
+    return await image;
   }
 
   async #create(): Promise<void> {

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { endLeftovers } from '../host/child.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
@@ -244,6 +245,7 @@ class Supervisor {
   async #take(request: RequestRecord, from: 'restore'): Promise<Keeper | undefined> {
     const id = request.task.containerId;
     try {
+      this.#endWhatOutlived(id);
       const keeper = await this.#make(request, from);
       this.#keepers.set(id, keeper);
       return keeper;
@@ -251,6 +253,14 @@ class Supervisor {
       this.#log.error('a container cannot be taken up', { mesosId: id, error: oneLine(error) });
       return undefined;
     }
+  }
+
+  /** What an earlier supervisor had started for this container and could not end any more. */
+  #endWhatOutlived(id: MesosContainerId): void {
+    const paths = containerPaths(this.#root, id);
+    const killed = endLeftovers(paths.children);
+    if (killed > 0)
+      this.#log.warning('ended what an earlier supervisor had started', { mesosId: id, killed });
   }
 
   async #make(request: RequestRecord, from: 'new' | 'restore'): Promise<Keeper> {
@@ -270,7 +280,8 @@ class Supervisor {
         ? (tell) =>
             new ExecutorReporter({ paths, request, port: this.#port, slaves: this.#slaves, log, tell })
         : undefined,
-      docker: (tell, onProgress) => new DockerWork({ root, paths, request, host, log, tell, onProgress }),
+      docker: (tell, onProgress) =>
+        new DockerWork({ root, paths, request, host, log, tell, onProgress }),
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
       onDone: () => {
         this.#keepers.delete(id);
