@@ -20,6 +20,7 @@ import type { ContainerPaths } from '../state/layout.ts';
 import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import type { DockerHost } from './docker-host.ts';
+import type { Hooks } from './hooks.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
 import { prepare } from './preparation.ts';
 import { fetchUris } from './uris.ts';
@@ -37,6 +38,7 @@ export interface DockerWorkParts {
   readonly paths: ContainerPaths;
   readonly request: RequestRecord;
   readonly host: DockerHost;
+  readonly hooks: Hooks;
   readonly log: Log;
   readonly tell: (event: LifeEvent) => void;
   readonly onProgress: (text: string) => void;
@@ -171,11 +173,13 @@ export class DockerWork {
   }
 
   async #prepare(): Promise<void> {
-    const { request, tell } = this.#parts;
+    const { request, hooks, tell } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
       makeWorkDirectory(request.task.sandbox);
       this.#request = await this.#imageAndUris(signal);
+      // Called off here, the hook goes on to its end and is no longer waited for.
+      await unlessAborted(hooks.onlaunch(), signal);
       tell({ type: 'prepared' });
     } catch (error) {
       // Called off: whoever did so has gone on already.
@@ -468,6 +472,18 @@ export class DockerWork {
     if (init === undefined) return;
     writeFactSync(paths.pid, `${init.pid}\n`);
     writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+  }
+}
+
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -26,6 +26,7 @@ import {
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { listenForSlaves } from './executor-address.ts';
+import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
@@ -261,6 +262,7 @@ class Supervisor {
     const killed = endLeftovers(paths.children);
     if (killed > 0)
       this.#log.warning('ended what an earlier supervisor had started', { mesosId: id, killed });
+    tidyHooks(paths);
   }
 
   async #make(request: RequestRecord, from: 'new' | 'restore'): Promise<Keeper> {
@@ -271,6 +273,7 @@ class Supervisor {
     const { reporting } = termsOf(request);
     if (reporting) await this.#listen(request.config.executor.port);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
+    const hooks = new Hooks({ request, paths, log });
     const slave = parseUpid(request.task.slavePid ?? '');
     const parts: KeeperParts = {
       root,
@@ -281,7 +284,8 @@ class Supervisor {
             new ExecutorReporter({ paths, request, port: this.#port, slaves: this.#slaves, log, tell })
         : undefined,
       docker: (tell, onProgress) =>
-        new DockerWork({ root, paths, request, host, log, tell, onProgress }),
+        new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),
+      hooks,
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
       onDone: () => {
         this.#keepers.delete(id);
