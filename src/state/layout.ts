@@ -88,6 +88,13 @@ export interface ContainerPaths {
   readonly wantedEnd: string;
   /** How the container ended, or why it never ran. */
   readonly outcome: string;
+  /** Each exists once that hook has been started: it is not started again. */
+  readonly onlaunch: string;
+  readonly ondestroy: string;
+  /** The task's variables while a hook runs that may read them. */
+  readonly hookEnvironment: string;
+  /** The process groups that run for this container, a file each. */
+  readonly children: string;
   /** Exists once the container has been removed from Docker. */
   readonly removed: string;
   /** Which caller's `wait` has been here. */
@@ -129,6 +136,10 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     limits: `${directory}/limits`,
     wantedEnd: `${directory}/wanted-end`,
     outcome: `${directory}/outcome`,
+    onlaunch: `${directory}/onlaunch`,
+    ondestroy: `${directory}/ondestroy`,
+    hookEnvironment: `${directory}/hook-environment`,
+    children: `${directory}/children`,
     removed: `${directory}/removed`,
     waitSeen: `${directory}/wait-seen`,
     delivered: `${directory}/delivered`,

@@ -20,8 +20,10 @@ import type { ContainerPaths } from '../state/layout.ts';
 import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import type { DockerHost } from './docker-host.ts';
+import type { Hooks } from './hooks.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
 import { prepare } from './preparation.ts';
+import { fetchUris } from './uris.ts';
 
 /** A daemon that is away while a task is being started is waited for this long; then the task fails. */
 export const DAEMON_AWAY_BOUND_MS = 60_000;
@@ -36,6 +38,7 @@ export interface DockerWorkParts {
   readonly paths: ContainerPaths;
   readonly request: RequestRecord;
   readonly host: DockerHost;
+  readonly hooks: Hooks;
   readonly log: Log;
   readonly tell: (event: LifeEvent) => void;
   readonly onProgress: (text: string) => void;
@@ -170,15 +173,14 @@ export class DockerWork {
   }
 
   async #prepare(): Promise<void> {
-    const { request, host, log, onProgress, root, tell } = this.#parts;
+    const { request, hooks, tell } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
       makeWorkDirectory(request.task.sandbox);
-      this.#request = await prepare(
-        { request, root, host, log },
-        { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
-      );
+      this.#request = await this.#imageAndUris(signal);
       this.#makeMountSources(this.#request);
+      // Called off here, the hook goes on to its end and is no longer waited for.
+      await unlessAborted(hooks.onlaunch(), signal);
       tell({ type: 'prepared' });
     } catch (error) {
       // Called off: whoever did so has gone on already.
@@ -195,6 +197,52 @@ export class DockerWork {
     for (const { Type, Source } of request.body.HostConfig?.Mounts ?? []) {
       if (Type === 'bind' && Source !== undefined) makeMissing(sandbox, Source);
     }
+  }
+
+  /** Side by side; the first that fails calls the other off and says why. */
+  async #imageAndUris(signal: AbortSignal): Promise<CreateRequest> {
+    const { request, paths, host, log, onProgress, root } = this.#parts;
+    const failure = new AbortController();
+    const either = AbortSignal.any([signal, failure.signal]);
+    const words = { image: '', uris: '' };
+    const told = (what: keyof typeof words, text: string): void => {
+      words[what] = text;
+      const both = [words.image, words.uris].filter((one) => one !== '');
+      if (both.length > 0) onProgress(both.join('; '));
+    };
+    const guarded = async <T>(what: keyof typeof words, work: Promise<T>): Promise<T> => {
+      try {
+        const result = await work;
+        // What is there is no longer news; a change of words alone is not worth an update.
+        words[what] = '';
+        return result;
+      } catch (error) {
+        failure.abort(error);
+        throw error;
+      }
+    };
+    const image = guarded(
+      'image',
+      prepare(
+        { request, root, host, log },
+        {
+          signal: either,
+          onProgress: (text) => told('image', text),
+          awayBoundMs: DAEMON_AWAY_BOUND_MS,
+        },
+      ),
+    );
+    const uris = guarded(
+      'uris',
+      fetchUris(
+        { request, noteIn: paths.children, log },
+        { signal: either, onProgress: (text) => told('uris', text) },
+      ),
+    );
+    await Promise.allSettled([image, uris]);
+    signal.throwIfAborted();
+    failure.signal.throwIfAborted();
+    return await image;
   }
 
   async #create(): Promise<void> {
@@ -436,6 +484,18 @@ export class DockerWork {
     if (init === undefined) return;
     writeFactSync(paths.pid, `${init.pid}\n`);
     writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+  }
+}
+
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

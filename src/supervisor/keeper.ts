@@ -21,10 +21,11 @@ import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import type { DockerWork } from './docker-work.ts';
+import type { Hooks } from './hooks.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
 
-/** TASK_STARTING says how far a pull is this often. */
+/** TASK_STARTING says how far pulling and fetching are this often. */
 const PROGRESS_EVERY_MS = 10_000;
 
 export interface KeeperParts {
@@ -34,6 +35,7 @@ export interface KeeperParts {
   /** undefined where nobody is to be told: an executor task, or no slave. */
   readonly reporter: ((tell: (event: LifeEvent) => void) => TaskReporter) | undefined;
   readonly docker: (tell: (event: LifeEvent) => void, onProgress: (text: string) => void) => DockerWork;
+  readonly hooks: Hooks;
   /** Whether the slave that launched this container still lives; asked when no `wait` came. */
   readonly slaveLives: () => Promise<boolean>;
   /** The container is reported and gone from Docker: nothing is left to look after. */
@@ -43,7 +45,7 @@ export interface KeeperParts {
 export class Keeper {
   readonly id: MesosContainerId;
   readonly paths: ContainerPaths;
-  /** Fulfilled when the container is gone from Docker. */
+  /** Fulfilled when the container is gone from Docker; its ondestroy hook may still run. */
   readonly gone: Promise<void>;
   readonly #parts: KeeperParts;
   readonly #log: Log;
@@ -104,6 +106,7 @@ export class Keeper {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#reporter?.close();
+    this.#parts.hooks.stop();
     await this.#docker.abandon();
     this.#lock?.release();
   }
@@ -188,7 +191,7 @@ export class Keeper {
     if (this.#reporter === undefined) return;
     switch (state) {
       case TaskState.STARTING:
-        // Said only where there is something to wait for: an image that is being pulled.
+        // Said only where there is something to wait for: an image that is being pulled, URIs that are fetched.
         if (this.#progress === undefined) return;
         this.#progress.toldAt = Date.now();
         await this.#reporter.report({ state, message: this.#progress.text });
@@ -279,9 +282,13 @@ export class Keeper {
     const { signal } = this.#stopping;
     this.#reporter?.close();
     try {
+      // Beside the removal: neither may hold up the other, and whoever waits for the container waits for no hook.
+      const hook = this.#parts.hooks.ondestroy();
       await this.#docker.remove(signal);
-      await this.#durably('noting the removal', () => writeFact(this.paths.removed, ''));
       this.#resolveGone();
+      await hook;
+      signal.throwIfAborted();
+      await this.#durably('noting the removal', () => writeFact(this.paths.removed, ''));
       this.#parts.onDone();
     } catch (error) {
       if (!signal.aborted) this.#log.error('the container could not be removed', { error: oneLine(error) });

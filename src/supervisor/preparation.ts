@@ -1,4 +1,5 @@
 // Everything between a task and a create request: which image, that it is there, what the options mean, and the plan.
+// URIs are looked at here and fetched elsewhere (uris.ts).
 // Nothing here changes the container or its state; it can be called off at any time and done again.
 
 import type { CreateRequest } from '../container/create-request.ts';
@@ -14,6 +15,7 @@ import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { DockerHost } from './docker-host.ts';
+import { urisOf } from './uris.ts';
 
 export interface Preparation {
   readonly request: RequestRecord;
@@ -41,6 +43,8 @@ export async function prepare(
   if (!image.ok) throw new Fault('refused', image.why);
   const options = taskOptions(task, config.options);
   if (!options.ok) throw new Fault('refused', options.why);
+  const uris = urisOf(request);
+  if (!uris.ok) throw new Fault('refused', uris.why);
 
   const ask = <T>(what: string, work: (engine: Engine) => Promise<T>): Promise<T> =>
     persist(async () => work(await host.engine(signal)), {

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { endLeftovers } from '../host/child.ts';
 import { removeAbandoned } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
@@ -26,6 +27,7 @@ import {
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { listenForSlaves } from './executor-address.ts';
+import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
@@ -245,8 +247,7 @@ class Supervisor {
   async #take(request: RequestRecord, from: 'restore'): Promise<Keeper | undefined> {
     const id = request.task.containerId;
     try {
-      const { directory, updates } = containerPaths(this.#root, id);
-      for (const path of [directory, updates]) removeAbandoned(path);
+      this.#endWhatOutlived(id);
       const keeper = await this.#make(request, from);
       this.#keepers.set(id, keeper);
       return keeper;
@@ -254,6 +255,16 @@ class Supervisor {
       this.#log.error('a container cannot be taken up', { mesosId: id, error: oneLine(error) });
       return undefined;
     }
+  }
+
+  /** What an earlier supervisor had started for this container and could not end any more. */
+  #endWhatOutlived(id: MesosContainerId): void {
+    const paths = containerPaths(this.#root, id);
+    for (const path of [paths.directory, paths.updates]) removeAbandoned(path);
+    const killed = endLeftovers(paths.children);
+    if (killed > 0)
+      this.#log.warning('ended what an earlier supervisor had started', { mesosId: id, killed });
+    tidyHooks(paths);
   }
 
   async #make(request: RequestRecord, from: 'new' | 'restore'): Promise<Keeper> {
@@ -264,6 +275,7 @@ class Supervisor {
     const { reporting } = termsOf(request);
     if (reporting) await this.#listen(request.config.executor.port);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
+    const hooks = new Hooks({ request, paths, log });
     const slave = parseUpid(request.task.slavePid ?? '');
     const parts: KeeperParts = {
       root,
@@ -273,7 +285,9 @@ class Supervisor {
         ? (tell) =>
             new ExecutorReporter({ paths, request, port: this.#port, slaves: this.#slaves, log, tell })
         : undefined,
-      docker: (tell, onProgress) => new DockerWork({ root, paths, request, host, log, tell, onProgress }),
+      docker: (tell, onProgress) =>
+        new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),
+      hooks,
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
       onDone: () => {
         this.#keepers.delete(id);

@@ -1,0 +1,400 @@
+// A task's URIs through the built binary: what is fetched, as whom, where it lands, what is refused in which words, and
+// that nothing is left of it when the task is killed or the supervisor dies meanwhile.
+
+import assert from 'node:assert/strict';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { type Member, tarOf, zipOf } from '../support/archives.ts';
+import { output } from '../support/command.ts';
+import { type Host, sandboxFile, startHost } from '../support/host.ts';
+import { IMAGES } from '../support/images.ts';
+import { allPids, argvOf, procFile } from '../support/proc.ts';
+import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
+import { commandTask, type TaskOptions } from '../support/tasks.ts';
+import { skipWithoutTools } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+
+const skip = await skipWithoutTools();
+const FINISHED = 2;
+const FAILED = 3;
+const KILLED = 4;
+const STARTING = 0;
+const LAUNCH_FAILED = 21;
+const STAGING = '.deimos-fetching';
+const NOBODY = 65534;
+
+/** A web server whose answers each test lays down. */
+class Web {
+  readonly pages = new Map<string, (request: IncomingMessage, response: ServerResponse) => void>();
+  readonly seen: string[] = [];
+  readonly #server: Server = createServer((request, response) => {
+    this.seen.push(request.url ?? '');
+    const page = this.pages.get(request.url ?? '');
+    if (page === undefined) response.writeHead(404).end('no such page');
+    else page(request, response);
+  });
+  address = '';
+  /** How many hanging pages are being fetched, and how many at once there were at most. */
+  open = 0;
+  peak = 0;
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    // An address of a TCP server is never a path.
+    this.address = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** The URL of a page with this content. */
+  page(path: string, content: string | Uint8Array): string {
+    this.pages.set(path, (_, response) => void response.end(content));
+    return `http://${this.address}${path}`;
+  }
+
+  /** One that sends a beginning and then nothing, until `release`; `open` says how many clients are waiting. */
+  hanging(path: string): { readonly url: string; readonly open: () => number; readonly release: () => void } {
+    const waiting = new Set<ServerResponse>();
+    let released = false;
+    this.pages.set(path, (_, response) => {
+      response.writeHead(200);
+      response.write('begin ');
+      if (released) {
+        response.end('end');
+        return;
+      }
+      waiting.add(response);
+      this.open++;
+      this.peak = Math.max(this.peak, this.open);
+      response.on('close', () => {
+        waiting.delete(response);
+        this.open--;
+      });
+    });
+    const release = () => {
+      released = true;
+      for (const response of waiting) response.end('end');
+    };
+    return { url: `http://${this.address}${path}`, open: () => waiting.size, release };
+  }
+
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
+
+describe("a task's URIs", { skip, timeout: 240_000 }, () => {
+  let host: Host;
+  let slave: StandInSlave;
+  let web: Web;
+  before(async () => {
+    host = await startHost();
+    slave = await host.slave({
+      launchEnvironment: {
+        HADOOP_HOME: host.directory.at('hadoop'),
+        MESOS_FRAMEWORKS_HOME: host.directory.at('frameworks'),
+      },
+    });
+  });
+  after(async () => {
+    web?.close();
+    await host?.[Symbol.asyncDispose]();
+  });
+  beforeEach(async () => {
+    web?.close();
+    web = new Web();
+    await web.start();
+  });
+
+  const launch = async (options: TaskOptions, user = 'root'): Promise<LaunchedTask> =>
+    await slave.launch(commandTask({ image: IMAGES.busybox, value: 'true', ...options }), { user });
+  const ends = async (task: LaunchedTask, state: number): Promise<string> => {
+    const end = await task.ended(60_000);
+    const log = () => readFileSync(`${host.root}/supervisor/log`, 'utf8').slice(-4_000);
+    assert.equal(end.state, state, `${end.message}\n${await sandboxFile(task, 'stderr')}\n${log()}`);
+    await task.gone();
+    return end.message ?? '';
+  };
+  /** The task fails before it starts, and everybody is told why in the same words. */
+  const failsWith = async (task: LaunchedTask, words: RegExp): Promise<void> => {
+    const message = await ends(task, FAILED);
+    assert.match(message, words);
+    assert.ok(!message.includes('\n'));
+    const end = task.updates().at(-1);
+    assert.equal(end?.reason, LAUNCH_FAILED);
+    assert.ok((await sandboxFile(task, 'stderr')).includes(message), 'in the stderr of the sandbox');
+    const termination = slave.terminations.find(({ containerId }) => containerId === task.containerId);
+    assert.equal(termination?.message, message);
+    assert.deepEqual(readdirSync(`${task.sandbox}/fs`), [], 'nothing is left of it');
+  };
+
+  it('are in its work directory when it starts, whatever kind they are', async () => {
+    const members: Member[] = [
+      { name: 'dir/', type: 'directory', mode: 0o755 },
+      { name: 'dir/tool', content: 'unpacked', mode: 0o4755 },
+      { name: 'dir/link', type: 'symlink', target: 'tool' },
+    ];
+    const renamed = (kind: string) =>
+      tarOf(members.map((member) => ({ ...member, name: member.name.replace('dir', kind) })));
+    await writeFile(host.directory.at('local'), 'a file');
+    await writeFile(host.directory.at('x.tar'), renamed('bz'));
+    await writeFile(host.directory.at('y.tar'), renamed('xz'));
+    await output(['bzip2', host.directory.at('x.tar')]);
+    await output(['xz', host.directory.at('y.tar')]);
+    await mkdir(host.directory.at('frameworks'), { recursive: true });
+    await writeFile(host.directory.at('frameworks', 'relative'), 'from home');
+    const task = await launch({
+      uris: [
+        { value: web.page('/plain?token=secret', 'plain') },
+        { value: web.page('/run', '#!/bin/sh\necho ran\n'), executable: true },
+        { value: web.page('/a.tgz', gzipSync(renamed('gz'))) },
+        { value: web.page('/b.tar', renamed('tar')) },
+        { value: web.page('/c.zip', zipOf([{ name: 'zip/one', content: 'zipped' }])) },
+        { value: `file://${host.directory.at('x.tar.bz2')}` },
+        { value: host.directory.at('y.tar.xz') },
+        { value: web.page('/kept.tgz', gzipSync(renamed('kept'))), extract: false },
+        { value: web.page('/run.tgz', 'not an archive'), executable: true },
+        { value: web.page('/named', 'named'), output_file: 'sub/dir/other' },
+        { value: host.directory.at('local') },
+        { value: 'relative' },
+        { value: web.page('/plain', 'the later one wins') },
+      ],
+      value: './run; cat plain gz/tool gz/link zip/one sub/dir/other local relative; echo; find . | sort',
+    });
+    await ends(task, FINISHED);
+    const [ran, contents, ...files] = (await sandboxFile(task, 'stdout')).trimEnd().split('\n');
+    assert.equal(ran, 'ran');
+    assert.equal(contents, 'the later one winsunpackedunpackedzippednameda filefrom home');
+    const trees = ['bz', 'gz', 'tar', 'xz'].flatMap((top) => [
+      `./${top}`,
+      ...[`./${top}/link`, `./${top}/tool`],
+    ]);
+    const expected = ['.', './kept.tgz', './local', './plain', './relative', './run', './run.tgz', './sub'];
+    assert.deepEqual(
+      files,
+      [...expected, './sub/dir', './sub/dir/other', './zip', './zip/one', ...trees].sort(),
+    );
+    const fs = `${task.sandbox}/fs`;
+    assert.equal(statSync(`${fs}/gz/tool`).mode & 0o7777, 0o755, 'setuid goes, the rest stays');
+    assert.equal(statSync(`${fs}/gz/tool`).uid, 0, "not the archive's idea of an owner");
+    assert.equal(statSync(`${fs}/run.tgz`).mode & 0o111, 0o111);
+    assert.equal(statSync(`${fs}/plain`).mode & 0o111, 0);
+    assert.equal(statSync(`${fs}/plain`).nlink, 1);
+    assert.ok(
+      task.updates().some(({ state, message }) => state === STARTING && /of 13 URIs/.test(message ?? '')),
+    );
+  });
+
+  it('of the new form land in the sandbox itself, and stay packed where the operator says so', async () => {
+    await host.configure('[uris]\nunpack: false');
+    try {
+      const archive = web.page('/a.tgz', gzipSync(tarOf([{ name: 'a', content: 'x' }])));
+      const value = 'ls /mnt/mesos/sandbox';
+      const task = await launch({ form: 'new', uris: [{ value: archive }], value });
+      await ends(task, FINISHED);
+      assert.deepEqual((await sandboxFile(task, 'stdout')).trim().split('\n'), [
+        'a.tgz',
+        'fs',
+        'stderr',
+        'stdout',
+      ]);
+    } finally {
+      await host.configure('');
+    }
+  });
+
+  it("belong to the sandbox's owner, who must be able to read what is the host's", async () => {
+    const secret = host.directory.at('only-for-root');
+    await writeFile(secret, 'secret', { mode: 0o600 });
+    const uris = [
+      { value: web.page('/a.tar', tarOf([{ name: 'd/a', content: 'x' }])) },
+      { value: web.page('/run', 'x'), executable: true },
+    ];
+    const task = await launch({ uris }, 'nobody');
+    await ends(task, FINISHED);
+    for (const name of ['d', 'd/a', 'run'])
+      assert.equal(statSync(`${task.sandbox}/fs/${name}`).uid, NOBODY, name);
+    const refused = await launch({ uris: [{ value: `file://${secret}` }] }, 'nobody');
+    await failsWith(refused, /^uri file:.*only-for-root: .*Permission denied$/);
+    const allowed = await launch({ uris: [{ value: `file://${secret}` }], value: 'cat only-for-root' });
+    await ends(allowed, FINISHED);
+    assert.equal(await sandboxFile(allowed, 'stdout'), 'secret');
+  });
+
+  it('that cannot be had fail the task in words', async () => {
+    const table: readonly [uris: TaskOptions['uris'], words: RegExp][] = [
+      [
+        [{ value: `http://u:hidden@${web.address}/absent?hidden` }],
+        /^uri http:\/\/\*{3}@127\.0\.0\.1:\d+\/absent\?\*{3}: The requested URL returned error: 404$/,
+      ],
+      [
+        [{ value: 'http://127.0.0.1:9/x' }],
+        /^uri http:\/\/127\.0\.0\.1:9\/x: .*[Cc]ould(?: not|n't) connect/,
+      ],
+      [[{ value: '/no/such/file' }], /^uri \/no\/such\/file: there is no regular file at \/no\/such\/file$/],
+      [[{ value: '/dev/zero' }], /^uri \/dev\/zero: there is no regular file/],
+      [[{ value: 'gopher://h/x' }], /^uri gopher:\/\/h\/x: 'gopher' is not a scheme that can be fetched/],
+      [[{ value: 'http://h/x', output_file: '../x' }], /^uri http:\/\/h\/x: .* leads out of the sandbox$/],
+      [
+        [{ value: web.page('/first', 'x') }, { value: web.page('/b.tgz', 'garbage') }],
+        /^uri http:.*\/b\.tgz: cannot be unpacked: .+/,
+      ],
+      [[{ value: web.page('/b.zip', 'garbage') }], /^uri http:.*\/b\.zip: cannot be unpacked: .+/],
+      [[{ value: 'hdfs://name/absent' }], /^uri hdfs:\/\/name\/absent: .+/],
+    ];
+    const tasks = await Promise.all(
+      table.map(async ([uris, words]) => [await launch({ uris: uris ?? [] }), words] as const),
+    );
+    for (const [task, words] of tasks) await failsWith(task, words);
+  });
+
+  it('that are archives made to leave the sandbox do not, as root either', async () => {
+    const victim = host.directory.at('victim');
+    await mkdir(victim, { recursive: true });
+    const into = (target: string): Member[] => [
+      { name: 'd', type: 'symlink', target },
+      { name: 'd/planted', content: 'evil' },
+    ];
+    const evil: readonly [name: string, archives: readonly Uint8Array[], words: RegExp][] = [
+      ['a.tar', [tarOf([{ name: '../planted', content: 'evil' }])], /'\.\.'/],
+      ['a.tar', [tarOf([{ name: 'x/../../../planted', content: 'evil' }])], /'\.\.'/],
+      ['a.tar', [tarOf([{ name: `${victim}/planted`, content: 'evil' }])], /would leave the directory/],
+      ['a.tar', [tarOf(into(victim))], /cannot be unpacked/],
+      ['a.tar', [tarOf(into('../..'))], /cannot be unpacked/],
+      // Each is harmless by itself.
+      [
+        'a.tar',
+        [tarOf(into(victim).slice(0, 1)), tarOf(into(victim).slice(1))],
+        /cannot overwrite non-directory/,
+      ],
+      ['a.tar', [tarOf([{ name: 'null', type: 'device' }])], /Operation not permitted/],
+      ['a.tar', [tarOf([{ name: `${STAGING}/1/planted`, content: 'evil' }])], /would leave the directory/],
+      ['a.zip', [zipOf([{ name: '../planted', content: 'evil' }])], /member \.\.\/planted would leave/],
+      ['a.zip', [zipOf([{ name: `${victim}/planted`, content: 'evil' }])], /would leave the directory/],
+    ];
+    const tasks = await Promise.all(
+      evil.map(async ([name, archives, words], n) => {
+        const uris = archives.map((archive, at) => ({ value: web.page(`/${n}/${at}${name}`, archive) }));
+        return [await launch({ uris }), words] as const;
+      }),
+    );
+    for (const [task, words] of tasks) {
+      const message = await ends(task, FAILED);
+      assert.match(message, words);
+      assert.ok(!existsSync(`${task.sandbox}/planted`));
+      assert.ok(!existsSync(`${task.sandbox}/fs/${STAGING}`));
+    }
+    assert.deepEqual(readdirSync(victim), []);
+  });
+
+  it('through a link that is there already are not written', async () => {
+    const victim = host.directory.at('victim-file');
+    await writeFile(victim, 'as it was');
+    const link = tarOf([{ name: 'plain', type: 'symlink', target: victim }]);
+    const uris = [{ value: web.page('/l.tar', link) }, { value: web.page('/plain', 'new') }];
+    const task = await launch({ uris });
+    await ends(task, FINISHED);
+    assert.equal(readFileSync(victim, 'utf8'), 'as it was');
+    assert.ok(lstatSync(`${task.sandbox}/fs/plain`).isFile(), 'the link has given way');
+  });
+
+  it('are tried again when the server is busy, and not when it says no', async () => {
+    let asked = 0;
+    web.pages.set('/busy', (_, response) => {
+      asked++;
+      if (asked < 3) response.writeHead(503).end();
+      else response.end('at last');
+    });
+    const task = await launch({ uris: [{ value: `http://${web.address}/busy` }], value: 'cat busy' });
+    await ends(task, FINISHED);
+    assert.equal(await sandboxFile(task, 'stdout'), 'at last');
+    await failsWith(await launch({ uris: [{ value: `http://${web.address}/no` }] }), /404/);
+    assert.equal(web.seen.filter((path) => path === '/no').length, 1);
+  });
+
+  it('are fetched four at a time', async () => {
+    const pages = Array.from({ length: 12 }, (_, n) => web.hanging(`/h${n}`));
+    const task = await launch({ uris: pages.map(({ url }) => ({ value: url })), value: 'cat h0 h11' });
+    for (const [n, page] of pages.entries()) {
+      const expected = Math.min(4, pages.length - n);
+      await until('as many as may be are being fetched', () => web.open >= expected);
+      page.release();
+      await until('that one is done', () => page.open() === 0);
+    }
+    await ends(task, FINISHED);
+    assert.equal(web.peak, 4);
+    assert.equal(await sandboxFile(task, 'stdout'), 'begin endbegin end');
+  });
+
+  it('end with the task that is killed, and their secrets are in no argv', async () => {
+    const page = web.hanging('/slow?key=sesame-in-query');
+    const url = page.url.replace('//', '//user:sesame-in-url@');
+    const task = await launch({ uris: [{ value: web.page('/quick', 'x') }, { value: url }] });
+    await until('it is being fetched', () => page.open() === 1);
+    await task.reached(STARTING);
+    await until('the progress is told', () => readdirSync(`${task.sandbox}/fs/${STAGING}`).includes('1'));
+    const curls = () => allPids().filter((pid) => argvOf(pid)?.includes('./1/slow'));
+    assert.equal(curls().length, 1);
+    for (const pid of allPids()) {
+      assert.ok(!(argvOf(pid) ?? []).some((word) => word.includes('sesame')));
+      if (curls().includes(pid)) assert.ok(!procFile(pid, 'environ')?.includes('sesame'));
+    }
+    await slave.killTask(task);
+    await ends(task, KILLED);
+    await until('the transfer is over', () => page.open() === 0 && curls().length === 0);
+    await until('nothing is left of it', () => readdirSync(`${task.sandbox}/fs`).length === 0);
+  });
+
+  it('are fetched anew when the supervisor died over them', async () => {
+    const page = web.hanging('/crash');
+    const task = await launch({ uris: [{ value: page.url }], value: 'cat crash; ls -A' });
+    await until('it is being fetched', () => page.open() === 1);
+    await host.killSupervisor();
+    await until('it is being fetched again', () => web.seen.length >= 2 && page.open() === 1);
+    page.release();
+    await ends(task, FINISHED);
+    assert.equal(await sandboxFile(task, 'stdout'), 'begin endcrash\n');
+  });
+
+  it('of hdfs come through the hadoop of the slave', async () => {
+    const directory = host.directory.at('hadoop', 'bin');
+    await mkdir(directory, { recursive: true });
+    // What the client's command line looks like from outside; the file that it makes tells how it was called.
+    await writeFile(`${directory}/hadoop`, '#!/bin/sh\necho "$1 $2 $3" > "$4"\n');
+    await chmod(`${directory}/hadoop`, 0o755);
+    try {
+      const task = await launch({ uris: [{ value: 'hdfs://name:8020/dir/file' }], value: 'cat file' });
+      await ends(task, FINISHED);
+      assert.equal(await sandboxFile(task, 'stdout'), 'fs -copyToLocal hdfs://name:8020/dir/file\n');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it("go through the slave's proxy", async () => {
+    web.page('http://nowhere.invalid/through', 'by proxy');
+    const behind = await host.slave({ launchEnvironment: { http_proxy: `http://${web.address}` } });
+    const task = await behind.launch(
+      commandTask({
+        image: IMAGES.busybox,
+        uris: [{ value: 'http://nowhere.invalid/through' }],
+        value: 'cat through',
+      }),
+    );
+    await ends(task, FINISHED);
+    assert.equal(await sandboxFile(task, 'stdout'), 'by proxy');
+    assert.deepEqual(behind.violations, []);
+  });
+
+  it('leave nothing behind', async () => {
+    assert.deepEqual(await host.leftovers(), []);
+    for (const id of readdirSync(`${host.root}/mesos`)) {
+      const children = `${host.root}/mesos/${id}/children`;
+      assert.deepEqual(existsSync(children) ? readdirSync(children) : [], [], id);
+    }
+    assert.deepEqual(slave.violations, []);
+  });
+});
