@@ -41,7 +41,9 @@ export async function wait(call: Call): Promise<number> {
     throw new Fault('not-found', `container ${id} is not known here`);
   }
   const slave = callerOfSession();
-  writeFactSync(state.paths.waitSeen, JSON.stringify(slave ?? {}));
+  // Later the slave's life is judged by this: one that a person calls says nothing about it.
+  const isSlave = call.environment.MESOS_WORK_DIRECTORY !== undefined;
+  writeFactSync(state.paths.waitSeen, JSON.stringify((isSlave ? slave : undefined) ?? {}));
   if (deliver(state, slave)) return 0;
   return await sleep(call, state, id, slave);
 }

@@ -17,6 +17,7 @@ import {
 } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
+import { isAlive } from '../host/processes.ts';
 import { decode } from '../mesos/codec.ts';
 import {
   parseSlaveMessage,
@@ -29,7 +30,12 @@ import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
 import { type Reason, StatusUpdate } from '../mesos/messages.ts';
 import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseRegistered, type RegisteredRecord, type RequestRecord } from '../state/records.ts';
+import {
+  parseProcess,
+  parseRegistered,
+  type RegisteredRecord,
+  type RequestRecord,
+} from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import type { Slaves } from './slaves.ts';
 
@@ -139,7 +145,15 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   async dial(): Promise<void> {
-    this.#parts.slaves.watch(this.#slave, this.#watcher);
+    // Whoever listens at its address now does not know us before it has recovered, and says so then (Reconnect).
+    if (this.#isDead()) this.#parts.tell({ type: 'slave-away' });
+    else this.#parts.slaves.watch(this.#slave, this.#watcher);
+  }
+
+  /** Whether the slave that called `wait` last has died; false where that cannot be told. */
+  #isDead(): boolean {
+    const slave = parseProcess(readJsonFact(this.#parts.paths.waitSeen));
+    return slave !== undefined && !isAlive(slave);
   }
 
   async report(report: Report): Promise<void> {

@@ -4,12 +4,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { basename } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { AT_GATE, openGate } from '../support/gated.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
+import { isOpen } from '../support/ports.ts';
 import { allPids, argvOf, signalPid, statOf, treeOf } from '../support/proc.ts';
 import { pssOf } from '../support/processes.ts';
 import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
@@ -185,16 +185,4 @@ async function supervisorEnds(host: Host): Promise<void> {
   const locks = (await host.deimos(['locks'])).stdout.toString().trim().split('\n');
   assert.ok(locks.length > ALL_AT_ONCE);
   for (const line of locks) assert.match(line, /\tfree\t/);
-}
-
-function isOpen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    const end = (open: boolean) => {
-      socket.destroy();
-      resolve(open);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-  });
 }
