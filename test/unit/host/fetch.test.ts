@@ -54,7 +54,7 @@ describe('a transfer', () => {
 
 describe('a transfer by curl', () => {
   it('goes on for as long as something comes, and is given up when nothing does', async () => {
-    const stallMs = 2_000;
+    const stallMs = 3_000;
     const server = createServer(async (request, response) => {
       // A byte at a time, longer than a transfer may hang in all.
       for (let n = 0; n < 9; n++) {
@@ -87,7 +87,7 @@ describe('a transfer by curl', () => {
       };
       const hung = assert.rejects(fetch('hangs'), {
         kind: 'timeout',
-        message: `uri http://127.0.0.1:${port}/hangs: no progress for 2 s`,
+        message: `uri http://127.0.0.1:${port}/hangs: no progress for 3 s`,
       });
       assert.equal(await fetch('slow'), 'x'.repeat(9));
       await hung;
