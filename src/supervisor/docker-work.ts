@@ -33,6 +33,11 @@ const KILL_PID_AFTER_MS = 5_000;
 /** The rest of a container's output is read this long after its end at most. */
 const DRAIN_BOUND_MS = 60_000;
 
+/** How Docker gives an end by SIGKILL, and how long the word of a kill for memory may come behind it. */
+const EXIT_SIGKILL = 137;
+const OOM_SETTLE_MS = 1_000;
+const OOM_LOOK_MS = 50;
+
 export interface DockerWorkParts {
   readonly root: string;
   readonly paths: ContainerPaths;
@@ -56,6 +61,8 @@ export class DockerWork {
   #request: CreateRequest | undefined;
   #facts: ContainerFacts | undefined;
   #copy: OutputCopy | undefined;
+  /** We asked for the end. */
+  #isStopped = false;
   /** Whether Docker may have a container of ours. */
   #mayExist: boolean;
 
@@ -341,7 +348,23 @@ export class DockerWork {
       return lost('The container was removed by somebody else while it ran');
     }
     if (facts.state === 'running' || facts.state === 'paused' || facts.state === 'restarting') return 'again';
-    return outcomeOf(facts);
+    return outcomeOf(await this.#settled(facts, signal));
+  }
+
+  /**
+   * Docker learns of an exit and of the kernel's kill for memory from two events, in either order. A SIGKILL that nobody
+   * here asked for is looked at again for a moment: whether memory was the reason decides what the framework is told.
+   */
+  async #settled(ended: ContainerFacts, signal: AbortSignal): Promise<ContainerFacts> {
+    const deadline = Date.now() + OOM_SETTLE_MS;
+    let facts = ended;
+    while (facts.exitCode === EXIT_SIGKILL && !facts.oomKilled && !this.#isStopped && Date.now() < deadline) {
+      await rest(OOM_LOOK_MS, signal);
+      const again = await this.#insist('inspecting', (engine) => engine.inspect(ended.id, signal), signal);
+      if (again === 'absent') break;
+      facts = again;
+    }
+    return facts;
   }
 
   #end(outcome: Outcome): void {
@@ -351,6 +374,7 @@ export class DockerWork {
 
   /** Stops the container within the grace, then kills it, then kills its init: ends only with the container. */
   stop(graceMs: number): void {
+    this.#isStopped = true;
     const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
     void this.#stop(graceMs, signal).catch((error: unknown) => {
       if (!signal.aborted) this.#parts.log.error('stopping failed', { error: oneLine(error) });

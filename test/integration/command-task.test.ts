@@ -300,6 +300,8 @@ describe('a command task', { skip: await skipWithoutTools(), concurrency: true, 
           ['RegisterExecutorMessage', 'StatusUpdateMessage', 'StatusUpdateMessage'],
         );
         assert.equal(slave.acknowledged.length, 2);
+        // The update for the ended task and the wait's end come in either order.
+        await until('every call has ended', () => task.calls().every((call) => call.end !== undefined));
         for (const call of task.calls())
           if (call.verb !== 'usage') assert.equal(call.end?.code, 0, `${call.verb}: ${call.end?.stderr}`);
         assert.equal(task.calls('destroy').length, 0);
