@@ -17,7 +17,7 @@ import {
 } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
-import { isAlive } from '../host/processes.ts';
+import { isAlive, type ProcessIdentity } from '../host/processes.ts';
 import { decode } from '../mesos/codec.ts';
 import {
   parseSlaveMessage,
@@ -116,6 +116,8 @@ export class ExecutorReporter implements TaskReporter {
   #mayDialAgain = false;
   /** The slave was away since it last spoke to us as its executor. */
   #awaitsReconnect = false;
+  /** The slave whose link broke, where it is known. */
+  #lostProcess: ProcessIdentity | undefined;
   #reconnectTimer: NodeJS.Timeout | undefined;
   #sending: 'no' | 'yes' | 'once-more' = 'no';
   /** A Register is out on this link, its answer not in. */
@@ -146,14 +148,14 @@ export class ExecutorReporter implements TaskReporter {
 
   async dial(): Promise<void> {
     // Whoever listens at its address now does not know us before it has recovered, and says so then (Reconnect).
-    if (this.#isDead()) this.#parts.tell({ type: 'slave-away' });
+    const slave = this.#slaveProcess();
+    if (slave !== undefined && !isAlive(slave)) this.#parts.tell({ type: 'slave-away' });
     else this.#parts.slaves.watch(this.#slave, this.#watcher);
   }
 
-  /** Whether the slave that called `wait` last has died; false where that cannot be told. */
-  #isDead(): boolean {
-    const slave = parseProcess(readJsonFact(this.#parts.paths.waitSeen));
-    return slave !== undefined && !isAlive(slave);
+  /** The slave that called `wait` last; undefined where that cannot be told. */
+  #slaveProcess(): ProcessIdentity | undefined {
+    return parseProcess(readJsonFact(this.#parts.paths.waitSeen));
   }
 
   async report(report: Report): Promise<void> {
@@ -233,25 +235,31 @@ export class ExecutorReporter implements TaskReporter {
       this.#parts.slaves.watch(this.#slave, this.#watcher);
     } else {
       this.#awaitsReconnect = this.#registered !== undefined;
+      this.#lostProcess = this.#slaveProcess();
       clearTimeout(this.#reconnectTimer);
       this.#parts.tell({ type: 'slave-away' });
     }
   }
 
   /**
-   * A link that stands again may be one to a slave that is still recovering: until it has asked for its executors it acts
-   * on nothing, and calls `wait` before. Only if it asks for nothing for so long had the connection alone been broken.
+   * A link that stands again may be one to a slave that is still recovering: until it has asked for its executors it drops
+   * what they say, and calls `wait` before. If the slave that we had still lives the connection alone was broken; where
+   * that cannot be told, it is taken for so if it asks for nothing for long enough.
    */
   #tellThere(): void {
     clearTimeout(this.#reconnectTimer);
+    const lost = this.#lostProcess;
+    if (lost !== undefined && isAlive(lost)) this.#awaitsReconnect = false;
     if (!this.#awaitsReconnect) {
       this.#parts.tell({ type: 'slave-there' });
       return;
     }
+    if (lost !== undefined) return;
     this.#reconnectTimer = setTimeout(() => {
       if (this.#closing.signal.aborted || !this.#parts.slaves.isThere(this.#slave)) return;
       this.#awaitsReconnect = false;
       this.#parts.tell({ type: 'slave-there' });
+      void this.#send();
     }, RECONNECT_EXPECTED_MS);
   }
 
@@ -294,6 +302,7 @@ export class ExecutorReporter implements TaskReporter {
       for (const update of updates) update.sent = true;
       return 'sent';
     }
+    if (this.#awaitsReconnect) return 'nothing';
     if (this.#registered === undefined) return await this.#register();
     const update = this.#updates.find((one) => !one.sent);
     if (update === undefined) return 'nothing';
