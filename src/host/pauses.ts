@@ -48,8 +48,10 @@ export async function persist<T>(work: () => Promise<T>, options: PersistOptions
       return result;
     } catch (error) {
       if (options.signal.aborted || !options.mayPass(error)) throw error;
-      const ms = pauseMs(n);
-      if (options.boundMs !== undefined && Date.now() - begin + ms > options.boundMs) throw error;
+      const leftMs = (options.boundMs ?? Number.POSITIVE_INFINITY) - (Date.now() - begin);
+      if (leftMs <= 0) throw error;
+      // The last try is made when the bound is over, and not a long pause before.
+      const ms = Math.min(pauseMs(n), leftMs);
       if (n === 0)
         options.log.warning(`${options.what}: failed, will be tried again`, { error: oneLine(error) });
       await rest(ms, options.signal);

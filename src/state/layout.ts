@@ -80,6 +80,8 @@ export interface ContainerPaths {
   /** Exists once the slave has acknowledged any update of this task. */
   readonly acknowledged: string;
 
+  /** Exists once Docker may have been asked to create the container. */
+  readonly creating: string;
   /** pid, start time and boot id of the container's init. */
   readonly init: string;
   /** The limits that `update` asked for last. */
@@ -132,6 +134,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     updates: `${directory}/updates`,
     reported: `${directory}/reported`,
     acknowledged: `${directory}/acknowledged`,
+    creating: `${directory}/creating`,
     init: `${directory}/init`,
     limits: `${directory}/limits`,
     wantedEnd: `${directory}/wanted-end`,

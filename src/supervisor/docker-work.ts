@@ -11,7 +11,7 @@ import type { Outcome } from '../container/termination.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { isDaemonAway } from '../docker/faults.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
-import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { pauseMs, persist, rest } from '../host/pauses.ts';
 import { bootId, identify, isAlive } from '../host/processes.ts';
@@ -69,8 +69,8 @@ export class DockerWork {
   constructor(parts: DockerWorkParts) {
     this.#parts = parts;
     this.#name = containerName(parts.request.task.containerId);
-    // After a crash a create may have been carried out though nothing of it was noted.
-    this.#mayExist = hasFact(parts.paths.outcome) || hasFact(parts.paths.dockerId);
+    // After a crash a create may have been carried out though its answer was not noted.
+    this.#mayExist = hasFact(parts.paths.creating) || hasFact(parts.paths.dockerId);
   }
 
   /** Begins a task; its outcome comes as an event. */
@@ -153,6 +153,8 @@ export class DockerWork {
   async #look(): Promise<void> {
     const { paths, tell } = this.#parts;
     const { signal } = this.#leaving;
+    // Known without Docker, which may be away: nothing was ever asked of it.
+    if (!this.#mayExist) return tell({ type: 'found', docker: 'absent' });
     const facts = await this.#insist(
       'looking for the container',
       (engine) => this.#find(engine, signal),
@@ -253,11 +255,12 @@ export class DockerWork {
   }
 
   async #create(): Promise<void> {
-    const { tell } = this.#parts;
+    const { paths, tell } = this.#parts;
     const { signal } = this.#leaving;
     const request = this.#request;
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
+    await writeFact(paths.creating, '');
     const facts = await this.#ask(
       'creating the container',
       async (engine) => {
@@ -442,8 +445,18 @@ export class DockerWork {
       () => 'late' as const,
       () => 'late' as const,
     );
-    const first = await Promise.race([this.#copy.drained.then(() => 'drained' as const), bound]);
+    const drained = this.#copy.drained.then(
+      () => 'drained' as const,
+      (error: unknown) => {
+        // Whatever became of the output: the end of the task is known, and must be told.
+        this.#parts.log.error('the output was not copied to its end', { error: oneLine(error) });
+        return 'failed' as const;
+      },
+    );
+    const first = await Promise.race([drained, bound]);
     over.abort();
+    // We are leaving: the rest of the output is the next supervisor's, and so is the end.
+    signal.throwIfAborted();
     if (first === 'late')
       this.#parts.log.error('the last output did not come in time', { boundMs: DRAIN_BOUND_MS });
     await this.stopCopy();
