@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { decode } from '../../src/mesos/codec.ts';
 import { Containers, ResourceStatistics } from '../../src/mesos/messages.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
@@ -11,7 +11,7 @@ import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { containerRecord, launchRecord } from '../support/installation.ts';
 import { isAlive } from '../support/proc.ts';
-import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
+import type { StandInSlave } from '../support/slave.ts';
 import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -25,6 +25,7 @@ const CONTAINER_LAUNCH_FAILED = 21;
 const LONG_MS = 90_000;
 /** How long a launch waits for a dockerd that is away. */
 const AWAY_BOUND_MS = 60_000;
+const RUN_TASK = 'to-executor RunTaskMessage';
 const UNTIL_GO = 'echo begin; until [ -e go ]; do sleep 0.1; done; echo end; exit 4';
 
 /** A host whose containers outlive its dockerd, with a task that runs. */
@@ -58,37 +59,58 @@ async function listed(slave: StandInSlave): Promise<readonly string[]> {
   return decode(Containers, answer).containers.map(({ value }) => value ?? '');
 }
 
-describe('dockerd is away', { skip: await skipWithoutTools(), concurrency: 2 }, () => {
-  it('for long: all but launches go on, and a launch fails in words when its bound is over', async () => {
+// Beside each other: the first of them waits for a minute.
+describe('what goes on without dockerd or a configuration', {
+  skip: await skipWithoutTools(),
+  concurrency: 3,
+}, () => {
+  it('dockerd away for long: a launch fails in words when its bound is over, and leaves nothing', async () => {
+    await using here = await place();
+    const { dockerd, host, slave } = here;
+    await dockerd.kill();
+    const launchedAt = Date.now();
+    const task = await slave.launch(commandTask({ value: 'true', image: IMAGES.busybox }));
+    await until('launch has answered', () => task.calls('launch').every(({ end }) => end?.code === 0), {
+      timeoutMs: LONG_MS,
+    });
+    const failed = await task.ended(2 * LONG_MS);
+    assert.deepEqual([failed.state, failed.reason], [FAILED, CONTAINER_LAUNCH_FAILED]);
+    assert.match(failed.message ?? '', /^[^\n]*Docker[^\n]*$/);
+    assert.ok(failed.receivedAt - launchedAt >= AWAY_BOUND_MS, 'it was waited for');
+    assert.equal((await task.gone(LONG_MS))?.message, failed.message);
+    assert.equal(await sandboxFile(task, 'stderr'), `deimos: ${failed.message}\n`);
+    assert.deepEqual(slave.violations, []);
+    await dockerd.start();
+    assert.deepEqual(await host.leftovers(), []);
+  });
+
+  it('dockerd away for a while: all is answered from the state directory, and goes on when it is back', async () => {
     await using here = await place();
     const { dockerd, host, slave } = here;
     const task = await slave.launch(untilGo());
     const early = await slave.launch(untilGo());
     await task.reached(RUNNING, LONG_MS);
     await early.reached(RUNNING, LONG_MS);
-    const initOf = ({ containerId }: LaunchedTask) =>
-      Number(readFileSync(`${host.root}/mesos/${containerId}/pid`, 'utf8'));
+    const init = Number(readFileSync(`${host.root}/mesos/${early.containerId}/pid`, 'utf8'));
     await dockerd.kill();
 
-    const launchedAt = Date.now();
-    const late = await slave.launch(commandTask({ value: 'true', image: IMAGES.busybox }));
+    const late = await slave.launch(commandTask({ value: 'echo made it', image: IMAGES.busybox }));
     const killed = await slave.launch(commandTask({ value: 'true', image: IMAGES.busybox }));
-    await until('launch has answered', () => late.calls('launch').every(({ end }) => end?.code === 0), {
-      timeoutMs: LONG_MS,
-    });
-    assert.equal((await slave.call('recover')).code, 0);
-    const known = [task.containerId, early.containerId, late.containerId, killed.containerId].sort();
+    const known = [task, early, late, killed].map(({ containerId }) => containerId).sort();
     await until('all listed', async () => (await listed(slave)).length === known.length);
+    assert.equal((await slave.call('recover')).code, 0);
     assert.deepEqual([...(await listed(slave))].sort(), known);
     // Usage is the kernel's to say.
     const usage = await slave.usage(task);
     assert.ok(usage);
     assert.ok((decode(ResourceStatistics, usage).mem_total_bytes ?? 0) > 0);
-    // The slave itself starts anew while Docker is away.
+    await until('both handed over', () => slave.history.filter((one) => one === RUN_TASK).length === 4, {
+      timeoutMs: LONG_MS,
+    });
+    // The slave itself starts anew while Docker is away, and so does the supervisor.
     await slave.restart();
     await slave.reregistered(task, LONG_MS);
     assert.deepEqual([...(await listed(slave))].sort(), known);
-    // So does the supervisor.
     await host.killSupervisor();
     await until('another supervisor', () => host.supervisor(), { timeoutMs: LONG_MS });
     // When this returns it listens again: what a slave says to nobody is lost.
@@ -96,65 +118,38 @@ describe('dockerd is away', { skip: await skipWithoutTools(), concurrency: 2 }, 
     // A kill of what does not run yet needs no Docker.
     await slave.killTask(killed);
     assert.equal((await killed.ended(LONG_MS)).state, KILLED);
-
-    const failed = await late.ended(2 * LONG_MS);
-    assert.deepEqual([failed.state, failed.reason], [FAILED, CONTAINER_LAUNCH_FAILED]);
-    assert.match(failed.message ?? '', /^[^\n]*Docker[^\n]*$/);
-    assert.ok(failed.receivedAt - launchedAt >= AWAY_BOUND_MS, 'it was waited for');
-    assert.equal((await late.gone(LONG_MS))?.message, failed.message);
-    assert.equal(await sandboxFile(late, 'stderr'), `deimos: ${failed.message}\n`);
-
-    // What ended while Docker was away, and what ends when it is back.
+    await killed.gone(LONG_MS);
     writeFileSync(`${early.sandbox}/fs/go`, '');
-    await until('its end', () => !isAlive(initOf(early)), { timeoutMs: LONG_MS });
+    await until('its end', () => !isAlive(init), { timeoutMs: LONG_MS });
+
     await dockerd.start();
+    // What ended while Docker was away, what was launched then, and what ends when it is back.
     assert.equal((await early.ended(LONG_MS)).message, 'Container exited with status 4');
     assert.equal((await early.gone(LONG_MS))?.status, 4 << 8);
-    writeFileSync(`${task.sandbox}/fs/go`, '');
-    const ended = await task.ended(LONG_MS);
-    assert.deepEqual([ended.state, (await task.gone(LONG_MS))?.status], [FAILED, 4 << 8]);
-    assert.equal(await sandboxFile(task, 'stdout'), 'begin\nend\n');
-    assert.deepEqual(slave.violations, []);
-    assert.deepEqual(await host.leftovers(), []);
-  });
-
-  it('for a while: a task that was launched meanwhile runs when it is back', async () => {
-    await using here = await place();
-    const { dockerd, host, slave } = here;
-    await dockerd.halt();
-    const task = await slave.launch(commandTask({ value: 'echo made it', image: IMAGES.busybox }));
-    await until('RunTask', () => slave.history.includes('to-executor RunTaskMessage'), {
-      timeoutMs: LONG_MS,
-    });
-    const byHand = await host.deimos(['containers']);
-    assert.equal(byHand.code, 0);
-    await dockerd.start();
-    assert.equal((await task.ended(LONG_MS)).state, FINISHED);
-    await task.gone(LONG_MS);
+    assert.equal((await late.ended(LONG_MS)).state, FINISHED);
+    await late.gone(LONG_MS);
     assert.deepEqual(
-      task
+      late
         .updates()
         .map(({ state }) => state)
         .filter((state) => state !== STARTING),
       [RUNNING, FINISHED],
     );
-    assert.equal(await sandboxFile(task, 'stdout'), 'made it\n');
-    assert.equal(await sandboxFile(task, 'stderr'), '');
+    assert.equal(await sandboxFile(late, 'stdout'), 'made it\n');
+    assert.equal(await sandboxFile(late, 'stderr'), '');
+    writeFileSync(`${task.sandbox}/fs/go`, '');
+    assert.deepEqual(
+      [(await task.ended(LONG_MS)).state, (await task.gone(LONG_MS))?.status],
+      [FAILED, 4 << 8],
+    );
+    assert.equal(await sandboxFile(task, 'stdout'), 'begin\nend\n');
     assert.deepEqual(slave.violations, []);
     assert.deepEqual(await host.leftovers(), []);
   });
-});
 
-describe('the configuration is broken', { skip: await skipWithoutTools() }, () => {
-  let host: Host;
-  let slave: StandInSlave;
-  before(async () => {
-    host = await startHost();
-    slave = await host.slave({ checkpoint: true });
-  });
-  after(async () => await host[Symbol.asyncDispose]());
-
-  it('launch says so and exits 16; everything about running tasks goes on', async () => {
+  it('the configuration is broken: launch says so and exits 16; everything about running tasks goes on', async () => {
+    await using host = await startHost();
+    const slave = await host.slave({ checkpoint: true });
     const ends = await slave.launch(untilGo());
     const dies = await slave.launch(commandTask({ value: 'sleep 600', image: IMAGES.busybox }));
     await ends.reached(RUNNING, LONG_MS);

@@ -17,6 +17,8 @@ export const BINARY = fileURLToPath(new URL('../../dist/deimos', import.meta.url
 
 const ROOTS_IN_USE = '/run/deimos.roots';
 
+const CALLS_END_MS = 10_000;
+
 export interface Host extends AsyncDisposable {
   readonly dockerd: Dockerd;
   readonly directory: TempDirectory;
@@ -97,7 +99,10 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
         timeoutMs: 15_000,
       });
       const left: string[] = [];
-      for (const { argv } of ours()) if (!argv.includes('supervise')) left.push(`process: ${argv.join(' ')}`);
+      const calls = () => ours().filter(({ argv }) => !argv.includes('supervise'));
+      // A wait whose slave is dead wakes as well, one behind the other, and ends by itself.
+      await until('calls ended', () => calls().length === 0, { timeoutMs: CALLS_END_MS }).catch(() => {});
+      for (const { argv } of calls()) left.push(`process: ${argv.join(' ')}`);
       for (const id of existsSync(`${root}/mesos`) ? readdirSync(`${root}/mesos`) : []) {
         // An executor task has none: its own executor reports.
         const updates = `${root}/mesos/${id}/updates`;
