@@ -12,6 +12,7 @@ import { startDockerd } from '../test/support/dockerd.ts';
 import { busyboxTar } from '../test/support/images.ts';
 import { killAll } from '../test/support/proc.ts';
 import { processesOf } from '../test/support/processes.ts';
+import { forgetRoots } from '../test/support/roots.ts';
 import { type LaunchedTask, StandInSlave } from '../test/support/slave.ts';
 import { commandTask } from '../test/support/tasks.ts';
 import { tempDirectory } from '../test/support/temp.ts';
@@ -108,6 +109,7 @@ async function demo(): Promise<void> {
     const ours = processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
     await killAll(ours.map(({ pid }) => pid));
     await docker.docker(['rmi', IMAGE]).catch(() => {});
+    forgetRoots(directory.path);
   }
   say('demo', 'done; nothing of it is left on this machine');
 }

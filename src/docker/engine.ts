@@ -228,7 +228,9 @@ export class Engine {
         if (!isFault(error, 'conflict')) throw error;
         const facts = await this.inspect(id, signal);
         if (facts === 'absent') return 'removed';
-        if (facts.state !== 'removing' || performance.now() > deadline) throw error;
+        // A forced removal conflicts with nothing but another one, which may not have marked the container yet.
+        const isUnderWay = options.force || facts.state === 'removing';
+        if (!isUnderWay || performance.now() > deadline) throw error;
         await pause(REMOVAL_PAUSE_MS, signal);
       }
     }

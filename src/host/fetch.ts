@@ -120,7 +120,7 @@ export function transferOf(
         as: 'confined',
       };
     case 'hadoop': {
-      const home = slaveEnvironment['HADOOP_HOME'];
+      const home = slaveEnvironment.HADOOP_HOME;
       return {
         argv: [
           home === undefined ? findProgram('hadoop') : `${home}/bin/hadoop`,

@@ -27,7 +27,7 @@ export interface UrisParts {
 
 /** What is to be fetched for a task. */
 export function urisOf({ task, config, slaveEnvironment }: RequestRecord): UrisAnswer {
-  const frameworksHome = slaveEnvironment['MESOS_FRAMEWORKS_HOME'];
+  const frameworksHome = slaveEnvironment.MESOS_FRAMEWORKS_HOME;
   return planUris({
     uris: task.command.uris,
     unpack: config.uris.unpack,

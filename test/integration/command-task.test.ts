@@ -30,7 +30,17 @@ const SCRIPT = [
 
 /** Of a container's state, while it runs. */
 const RUNNING_FACTS = [
-  ...['accepted', 'acknowledged', 'cid', 'container.json', 'eid', 'executor', 'fs -> SANDBOX/fs', 'init'],
+  ...[
+    'accepted',
+    'acknowledged',
+    'cid',
+    'container.json',
+    'creating',
+    'eid',
+    'executor',
+    'fs -> SANDBOX/fs',
+    'init',
+  ],
   ...['limits', 'lock/', 'lock/destroy', 'lock/launch', 'lock/wait', 'mesos-container-id', 'pid'],
   ...['registered', 'registering', 'reported', 'run-task', 'stderr.copied', 'stdout.copied', 't'],
   ...['updates/', 'wait-seen', 'work-directory'],

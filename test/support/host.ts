@@ -1,7 +1,7 @@
 // A host as the integration tests need it: a dockerd with images, a state root with its configuration file, the built
 // binary, and slaves on it. At the end everything is looked for that a host must be free of when its tasks have ended.
 
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { type Outcome, outcomeOf } from './command.ts';
@@ -9,13 +9,12 @@ import { type Dockerd, startDockerd } from './dockerd.ts';
 import { makeImages } from './images.ts';
 import { allPids, argvOf, killAll, signalPid } from './proc.ts';
 import { type FoundProcess, processesOf } from './processes.ts';
+import { forgetRoots } from './roots.ts';
 import { type SlaveOptions, StandInSlave } from './slave.ts';
 import { type TempDirectory, tempDirectory } from './temp.ts';
 import { until } from './until.ts';
 
 export const BINARY = fileURLToPath(new URL('../../dist/deimos', import.meta.url));
-
-const ROOTS_IN_USE = '/run/deimos.roots';
 
 const CALLS_END_MS = 10_000;
 
@@ -120,9 +119,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       for (const slave of slaves) await slave[Symbol.asyncDispose]();
       await killAll(ours().map(({ pid }) => pid));
       if (options.dockerd === undefined) await dockerd.stop();
-      for (const name of existsSync(ROOTS_IN_USE) ? readdirSync(ROOTS_IN_USE) : []) {
-        if (decodeURIComponent(name).startsWith(directory.path)) rmSync(`${ROOTS_IN_USE}/${name}`);
-      }
+      forgetRoots(directory.path);
       await directory[Symbol.asyncDispose]();
     },
   };
