@@ -14,25 +14,18 @@ import { Fault, isFault, oneLine } from '../fault.ts';
 import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { pauseMs, persist, rest } from '../host/pauses.ts';
-import { bootId, identify, isAlive } from '../host/processes.ts';
-import { makeMissing, makeWorkDirectory } from '../host/sandbox.ts';
+import { bootId, identify } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseInit, parseLimits, type RequestRecord } from '../state/records.ts';
+import { parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
+import { ContainerOutput } from './container-output.ts';
 import type { DockerHost } from './docker-host.ts';
 import type { Hooks } from './hooks.ts';
-import { type OutputCopy, startCopy } from './output-copy.ts';
-import { prepare } from './preparation.ts';
-import { fetchUris } from './uris.ts';
+import { makeReady } from './make-ready.ts';
+import { stopContainer } from './stop-container.ts';
 
 /** A daemon that is away while a task is being started is waited for this long; then the task fails. */
 export const DAEMON_AWAY_BOUND_MS = 60_000;
-/** After a stop's grace: until SIGKILL is sent through Docker once more, and then to the pid itself. */
-const KILL_AFTER_MS = 10_000;
-const KILL_PID_AFTER_MS = 5_000;
-/** The rest of a container's output is read this long after its end at most. */
-const DRAIN_BOUND_MS = 60_000;
-
 /** How Docker gives an end by SIGKILL, and how long the word of a kill for memory may come behind it. */
 const EXIT_SIGKILL = 137;
 const OOM_SETTLE_MS = 1_000;
@@ -50,6 +43,7 @@ export interface DockerWorkParts {
 }
 
 export class DockerWork {
+  readonly output: ContainerOutput;
   readonly #parts: DockerWorkParts;
   readonly #name: string;
   readonly #leaving = new AbortController();
@@ -60,7 +54,6 @@ export class DockerWork {
   #current: Promise<void> = Promise.resolve();
   #request: CreateRequest | undefined;
   #facts: ContainerFacts | undefined;
-  #copy: OutputCopy | undefined;
   /** We asked for the end. */
   #isStopped = false;
   /** Whether Docker may have a container of ours. */
@@ -68,6 +61,12 @@ export class DockerWork {
 
   constructor(parts: DockerWorkParts) {
     this.#parts = parts;
+    this.output = new ContainerOutput({
+      sandbox: parts.request.task.sandbox,
+      stateDirectory: parts.paths.directory,
+      log: parts.log,
+      leaving: this.#leaving.signal,
+    });
     this.#name = containerName(parts.request.task.containerId);
     // After a crash a create may have been carried out though its answer was not noted.
     this.#mayExist = hasFact(parts.paths.creating) || hasFact(parts.paths.dockerId);
@@ -182,12 +181,13 @@ export class DockerWork {
   }
 
   async #prepare(): Promise<void> {
-    const { request, hooks, tell } = this.#parts;
+    const { request, hooks, tell, host, log, onProgress, root, paths } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
-      makeWorkDirectory(request.task.sandbox);
-      this.#request = await this.#imageAndUris(signal);
-      this.#makeMountSources(this.#request);
+      this.#request = await makeReady(
+        { request, root, host, log, noteIn: paths.children },
+        { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
+      );
       // Called off here, the hook goes on to its end and is no longer waited for.
       await unlessAborted(hooks.onlaunch(), signal);
       tell({ type: 'prepared' });
@@ -195,63 +195,6 @@ export class DockerWork {
       // Called off: whoever did so has gone on already.
       if (!this.#preparing.signal.aborted) throw error;
     }
-  }
-
-  /**
-   * A volume's directory in the sandbox need not be there before. Docker makes the source of a Bind, but not that of a
-   * Mount, as which it comes where the sandbox's path has a colon.
-   */
-  #makeMountSources(request: CreateRequest): void {
-    const { sandbox } = this.#parts.request.task;
-    for (const { Type, Source } of request.body.HostConfig?.Mounts ?? []) {
-      if (Type === 'bind' && Source !== undefined) makeMissing(sandbox, Source);
-    }
-  }
-
-  /** Side by side; the first that fails calls the other off and says why. */
-  async #imageAndUris(signal: AbortSignal): Promise<CreateRequest> {
-    const { request, paths, host, log, onProgress, root } = this.#parts;
-    const failure = new AbortController();
-    const either = AbortSignal.any([signal, failure.signal]);
-    const words = { image: '', uris: '' };
-    const told = (what: keyof typeof words, text: string): void => {
-      words[what] = text;
-      const both = [words.image, words.uris].filter((one) => one !== '');
-      if (both.length > 0) onProgress(both.join('; '));
-    };
-    const guarded = async <T>(what: keyof typeof words, work: Promise<T>): Promise<T> => {
-      try {
-        const result = await work;
-        // What is there is no longer news; a change of words alone is not worth an update.
-        words[what] = '';
-        return result;
-      } catch (error) {
-        failure.abort(error);
-        throw error;
-      }
-    };
-    const image = guarded(
-      'image',
-      prepare(
-        { request, root, host, log },
-        {
-          signal: either,
-          onProgress: (text) => told('image', text),
-          awayBoundMs: DAEMON_AWAY_BOUND_MS,
-        },
-      ),
-    );
-    const uris = guarded(
-      'uris',
-      fetchUris(
-        { request, noteIn: paths.children, log },
-        { signal: either, onProgress: (text) => told('uris', text) },
-      ),
-    );
-    await Promise.allSettled([image, uris]);
-    signal.throwIfAborted();
-    failure.signal.throwIfAborted();
-    return await image;
   }
 
   async #create(): Promise<void> {
@@ -285,7 +228,7 @@ export class DockerWork {
     const { signal } = this.#leaving;
     const facts = this.#expectFacts();
     const source = await this.#parts.host.outputSource(facts.id, facts.tty, signal);
-    this.#copy = await this.#openCopy(source, facts, true);
+    await this.output.open(source, facts, true);
     await this.#ask(
       'starting the container',
       (engine) => engine.start(facts.id, signal),
@@ -315,7 +258,7 @@ export class DockerWork {
   async #resumeCopy(facts: ContainerFacts): Promise<void> {
     try {
       const source = await this.#parts.host.outputSource(facts.id, facts.tty, this.#leaving.signal);
-      this.#copy = await this.#openCopy(source, facts, false);
+      await this.output.open(source, facts, false);
     } catch (error) {
       this.#leaving.signal.throwIfAborted();
       this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
@@ -379,29 +322,13 @@ export class DockerWork {
   stop(graceMs: number): void {
     this.#isStopped = true;
     const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
-    void this.#stop(graceMs, signal).catch((error: unknown) => {
-      if (!signal.aborted) this.#parts.log.error('stopping failed', { error: oneLine(error) });
-    });
-  }
-
-  async #stop(graceMs: number, signal: AbortSignal): Promise<void> {
-    const { log } = this.#parts;
+    const { paths, log } = this.#parts;
     const { id } = this.#expectFacts();
-    const ask = (what: string, work: (engine: Engine) => Promise<unknown>): void => {
-      void this.#ask(what, work, signal, DAEMON_AWAY_BOUND_MS).catch((error: unknown) => {
-        if (!signal.aborted) log.warning(`${what} failed`, { error: oneLine(error) });
-      });
-    };
-    ask('stopping the container', (engine) => engine.stop(id, graceMs / 1000, signal));
-    await rest(graceMs + KILL_AFTER_MS, signal);
-    log.warning('the container does not end, killing it', { graceMs });
-    ask('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
-    await rest(KILL_PID_AFTER_MS, signal);
-    const init = parseInit(readJsonFact(this.#parts.paths.init));
-    if (init !== undefined && init.bootId === bootId() && isAlive(init)) {
-      log.warning('Docker does not end the container, killing its init', { pid: init.pid });
-      process.kill(init.pid, 'SIGKILL');
-    }
+    const ask = (what: string, work: (engine: Engine) => Promise<unknown>): Promise<unknown> =>
+      this.#ask(what, work, signal, DAEMON_AWAY_BOUND_MS);
+    void stopContainer({ id, init: paths.init, ask, log }, graceMs, signal).catch((error: unknown) => {
+      if (!signal.aborted) log.error('stopping failed', { error: oneLine(error) });
+    });
   }
 
   /** The limits that `update` left in the state directory, as far as they differ from those in force. */
@@ -433,41 +360,6 @@ export class DockerWork {
     }
   }
 
-  /**
-   * Until every byte that the container wrote is in the sandbox, or the bound is over. Not for one that never ran:
-   * Docker keeps its attach open for as long as it lies there.
-   */
-  async drain(signal: AbortSignal): Promise<void> {
-    if (this.#copy === undefined) return;
-    this.#copy.noteEnded();
-    const over = new AbortController();
-    const bound = rest(DRAIN_BOUND_MS, AbortSignal.any([signal, over.signal])).then(
-      () => 'late' as const,
-      () => 'late' as const,
-    );
-    const drained = this.#copy.drained.then(
-      () => 'drained' as const,
-      (error: unknown) => {
-        // Whatever became of the output: the end of the task is known, and must be told.
-        this.#parts.log.error('the output was not copied to its end', { error: oneLine(error) });
-        return 'failed' as const;
-      },
-    );
-    const first = await Promise.race([drained, bound]);
-    over.abort();
-    // We are leaving: the rest of the output is the next supervisor's, and so is the end.
-    signal.throwIfAborted();
-    if (first === 'late')
-      this.#parts.log.error('the last output did not come in time', { boundMs: DRAIN_BOUND_MS });
-    await this.stopCopy();
-  }
-
-  /** What has come so far is in the sandbox, and nothing more will be. */
-  async stopCopy(): Promise<void> {
-    await this.#copy?.close();
-    this.#copy = undefined;
-  }
-
   /** Removes the container with its anonymous volumes; returns when it is gone. Never one that is not ours. */
   async remove(signal: AbortSignal): Promise<void> {
     await this.#current;
@@ -485,21 +377,7 @@ export class DockerWork {
   /** Lets go without ending anything. */
   async abandon(): Promise<void> {
     this.#leaving.abort();
-    await this.#copy?.close();
-  }
-
-  async #openCopy(
-    source: Parameters<typeof startCopy>[0]['source'],
-    facts: ContainerFacts,
-    fresh: boolean,
-  ): Promise<OutputCopy> {
-    const { request, paths, log } = this.#parts;
-    const { sandbox } = request.task;
-    return await startCopy(
-      { source, log, signal: this.#leaving.signal },
-      { stdoutFile: `${sandbox}/stdout`, stderrFile: `${sandbox}/stderr`, stateDir: paths.directory },
-      { tty: facts.tty, logDriver: facts.logDriver, fresh },
-    );
+    await this.output.stop();
   }
 
   #expectFacts(): ContainerFacts {

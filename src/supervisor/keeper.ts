@@ -240,8 +240,8 @@ export class Keeper {
     const { signal } = this.#stopping;
     try {
       // What never ran has written nothing.
-      if (outcome.kind === 'exited' || outcome.kind === 'lost') await this.#docker.drain(signal);
-      else await this.#docker.stopCopy();
+      if (outcome.kind === 'exited' || outcome.kind === 'lost') await this.#docker.output.drain(signal);
+      else await this.#docker.output.stop();
     } catch (error) {
       signal.throwIfAborted();
       this.#log.error('the output was not copied to its end', { error: oneLine(error) });

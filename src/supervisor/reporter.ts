@@ -3,22 +3,13 @@
 // A status update is on disk before it is sent, stays there until it is acknowledged, and is sent again after a reconnect.
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
 import type { LifeEvent } from '../container/life.ts';
-import { TaskState, type TaskStateNumber } from '../container/termination.ts';
+import type { TaskStateNumber } from '../container/termination.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
-import {
-  readFact,
-  readFactBytes,
-  readJsonFact,
-  removeSync,
-  writeFact,
-  writeFactSync,
-} from '../host/facts.ts';
+import { readFact, readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
 import { isAlive, type ProcessIdentity } from '../host/processes.ts';
-import { decode } from '../mesos/codec.ts';
 import {
   parseSlaveMessage,
   registerExecutor,
@@ -27,7 +18,7 @@ import {
   statusUpdateMessage,
 } from '../mesos/executor-messages.ts';
 import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
-import { type Reason, StatusUpdate } from '../mesos/messages.ts';
+import type { Reason } from '../mesos/messages.ts';
 import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import {
@@ -37,6 +28,7 @@ import {
   type RequestRecord,
 } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
+import { isTerminal, KeptUpdates } from './kept-updates.ts';
 import type { Slaves } from './slaves.ts';
 
 export interface Report {
@@ -56,14 +48,6 @@ export interface TaskReporter {
   report(report: Report): Promise<void>;
   /** Says and hears nothing more. Repeatable. */
   close(): void;
-}
-
-interface KeptUpdate {
-  readonly path: string;
-  readonly state: TaskStateNumber;
-  readonly uuid: Buffer;
-  readonly bytes: Buffer;
-  sent: boolean;
 }
 
 export interface ReporterParts {
@@ -86,30 +70,15 @@ const SECOND_ANSWER_MS = 5_000;
 /** A slave that has restarted recovers, asks for its executors and gives them 2 s: all of that takes less. */
 const RECONNECT_EXPECTED_MS = 60_000;
 
-const TERMINAL: readonly number[] = [TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED, TaskState.LOST];
-
-/** Order in which states can follow one another; a report that would go back is not made. */
-const RANK: Readonly<Record<number, number>> = {
-  [TaskState.STARTING]: 0,
-  [TaskState.RUNNING]: 1,
-  [TaskState.KILLING]: 2,
-};
-const TERMINAL_RANK = 3;
-
-function rank(state: number | undefined): number {
-  return state === undefined ? -1 : (RANK[state] ?? TERMINAL_RANK);
-}
-
 export class ExecutorReporter implements TaskReporter {
   readonly #parts: ReporterParts;
   readonly #name: string;
+  readonly #updates: KeptUpdates;
   readonly #closing = new AbortController();
   readonly #watcher = { there: () => this.#there(), away: () => this.#away() };
   #slave: Upid;
   #registered: RegisteredRecord | undefined;
   #registersSent: number;
-  #updates: KeptUpdate[];
-  #last: { sequence: number; state: TaskStateNumber | undefined };
   /** A slave that came back has 2 s for this answer, and takes it once. */
   #mustReregister = false;
   /** The slave came back: if the link breaks now it may have been the old one's, of which we had not heard yet. */
@@ -135,9 +104,7 @@ export class ExecutorReporter implements TaskReporter {
     this.#slave = slave;
     this.#registered = parseRegistered(readJsonFact(paths.registered));
     this.#registersSent = hasFact(paths.registering) ? 1 : 0;
-    mkdirSync(paths.updates, { recursive: true, mode: 0o700 });
-    this.#updates = readUpdates(paths.updates);
-    this.#last = lastReported(paths);
+    this.#updates = new KeptUpdates(paths);
     this.#name = readFact(paths.executorName)?.trim() ?? '';
     if (this.#name === '') {
       this.#name = `deimos-${randomBytes(16).toString('hex')}`;
@@ -159,17 +126,18 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   async report(report: Report): Promise<void> {
-    const terminal = TERMINAL.includes(report.state);
-    if (rank(this.#last.state) > rank(report.state)) return;
-    if (this.#last.state === report.state && report.state !== TaskState.STARTING) {
-      // Made before a crash. If it is not among those kept, it has been acknowledged.
-      const kept = this.#updates.some((update) => update.state === report.state);
-      if (terminal && !kept) this.#parts.tell({ type: 'acknowledged' });
-      else void this.#send();
-      return;
+    switch (this.#updates.standing(report.state)) {
+      case 'overtaken':
+        return;
+      case 'acknowledged':
+        if (isTerminal(report.state)) this.#parts.tell({ type: 'acknowledged' });
+        return;
+      case 'new':
+        await this.#keep(report);
+        break;
+      case 'kept':
+        break;
     }
-    if (rank(this.#last.state) === TERMINAL_RANK) return;
-    await this.#keep(report);
     void this.#send();
   }
 
@@ -190,7 +158,7 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   async #keep(report: Report): Promise<void> {
-    const { paths, request, log } = this.#parts;
+    const { request, log } = this.#parts;
     const { task } = request;
     const uuid = randomBytes(16);
     const { update } = statusUpdate({
@@ -207,25 +175,20 @@ export class ExecutorReporter implements TaskReporter {
       timestampSeconds: Date.now() / 1000,
       pid: formatUpid(this.#upid()),
     });
-    const sequence = this.#last.sequence + 1;
-    const path = `${paths.updates}/${String(sequence).padStart(6, '0')}-${report.state}`;
-    const signal = this.#closing.signal;
-    await persist(
-      async () => {
-        await writeFact(path, update);
-        writeFactSync(paths.reported, JSON.stringify({ sequence, state: report.state }));
-      },
-      { signal, log, what: 'keeping a status update', mayPass: hostMayPass },
-    );
-    this.#last = { sequence, state: report.state };
-    this.#updates.push({ path, state: report.state, uuid, bytes: update, sent: false });
+    const { signal } = this.#closing;
+    const what = 'keeping a status update';
+    await persist(async () => this.#updates.keep(report.state, uuid, update), {
+      signal,
+      log,
+      what,
+      mayPass: hostMayPass,
+    });
   }
 
   #there(): void {
     this.#tellThere();
     this.#registerPending = false;
-    // What was sent over a link that broke may not have arrived; the slave knows a repeated update by its uuid.
-    for (const update of this.#updates) update.sent = false;
+    this.#updates.unsend();
     void this.#send();
   }
 
@@ -294,7 +257,7 @@ export class ExecutorReporter implements TaskReporter {
   async #sendNext(): Promise<'sent' | 'failed' | 'nothing' | 'no-link'> {
     if (!this.#parts.slaves.isThere(this.#slave)) return 'no-link';
     if (this.#mustReregister) {
-      const updates = [...this.#updates];
+      const updates = this.#updates.pending;
       const sent = await this.#post('ReregisterExecutorMessage', this.#reregistration());
       if (!sent) return 'failed';
       this.#mustReregister = false;
@@ -304,7 +267,7 @@ export class ExecutorReporter implements TaskReporter {
     }
     if (this.#awaitsReconnect) return 'nothing';
     if (this.#registered === undefined) return await this.#register();
-    const update = this.#updates.find((one) => !one.sent);
+    const update = this.#updates.pending.find((one) => !one.sent);
     if (update === undefined) return 'nothing';
     const sent = await this.#post(
       'StatusUpdateMessage',
@@ -330,15 +293,14 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   #reregistration(): Buffer {
-    const { paths, request } = this.#parts;
-    const { task, taskInfo } = request;
+    const { task, taskInfo } = this.#parts.request;
     // A slave declares lost what it does not find here and has no acknowledged update of.
-    const unacknowledged = !hasFact(paths.acknowledged) && taskInfo !== undefined;
+    const unacknowledged = !this.#updates.anyAcknowledged && taskInfo !== undefined;
     return reregisterExecutor({
       frameworkId: task.frameworkId,
       executorId: task.executorId,
       tasks: unacknowledged ? [Buffer.from(taskInfo, 'base64')] : [],
-      updates: this.#updates.map((update) => update.bytes),
+      updates: this.#updates.pending.map((update) => update.bytes),
     });
   }
 
@@ -385,9 +347,11 @@ export class ExecutorReporter implements TaskReporter {
         if (said.taskId !== request.task.taskId) return;
         tell(said.graceMs === undefined ? { type: 'kill' } : { type: 'kill', graceMs: said.graceMs });
         return;
-      case 'acknowledgement':
-        this.#acknowledged(said.uuid);
+      case 'acknowledgement': {
+        const update = this.#updates.acknowledge(said.uuid);
+        if (update !== undefined && isTerminal(update.state)) tell({ type: 'acknowledged' });
         return;
+      }
       case 'reconnect':
         // It has us registered, also where its word of that was lost.
         if (this.#registered === undefined) tell({ type: 'already-registered' });
@@ -432,57 +396,4 @@ export class ExecutorReporter implements TaskReporter {
     this.#slave = sender;
     slaves.watch(sender, this.#watcher);
   }
-
-  #acknowledged(uuid: Buffer): void {
-    const { paths, tell } = this.#parts;
-    const update = this.#updates.find((one) => one.uuid.equals(uuid));
-    if (update === undefined) return;
-    writeFactSync(paths.acknowledged, '');
-    removeSync(update.path);
-    this.#updates = this.#updates.filter((one) => one !== update);
-    if (TERMINAL.includes(update.state)) tell({ type: 'acknowledged' });
-  }
-}
-
-/** The updates that no slave has acknowledged, oldest first. Files that are none of ours are left alone. */
-function readUpdates(directory: string): KeptUpdate[] {
-  const kept: KeptUpdate[] = [];
-  for (const name of readdirSync(directory).sort()) {
-    const state = /^\d{6}-(\d)$/.exec(name)?.[1];
-    const bytes = readFactBytes(`${directory}/${name}`);
-    if (state === undefined || bytes === undefined) continue;
-    try {
-      const { uuid } = decode(StatusUpdate, bytes);
-      if (uuid === undefined) continue;
-      const path = `${directory}/${name}`;
-      // The name was made from a TaskStateNumber.
-      kept.push({
-        path,
-        state: Number(state) as TaskStateNumber,
-        uuid: Buffer.from(uuid),
-        bytes,
-        sent: false,
-      });
-    } catch (error) {
-      if (!isFault(error, 'protocol')) throw error;
-    }
-  }
-  return kept;
-}
-
-function lastReported(paths: ContainerPaths): { sequence: number; state: TaskStateNumber | undefined } {
-  let sequence = 0;
-  let state: TaskStateNumber | undefined;
-  const value = readJsonFact(paths.reported);
-  if (typeof value === 'object' && value !== null && 'sequence' in value && 'state' in value) {
-    sequence = Number(value.sequence);
-    state = Number(value.state) as TaskStateNumber;
-  }
-  for (const name of readdirSync(paths.updates).sort()) {
-    const match = /^(\d{6})-(\d)$/.exec(name);
-    if (match === null || Number(match[1]) <= sequence) continue;
-    sequence = Number(match[1]);
-    state = Number(match[2]) as TaskStateNumber;
-  }
-  return { sequence, state };
 }

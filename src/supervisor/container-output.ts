@@ -1,0 +1,67 @@
+// The copying of one container's output, from before its start to its last byte, as docker-work.ts sees it: opened, taken
+// up again after a crash, drained at the end. Where the bytes go is here; how they are copied is in output-copy.ts.
+
+import type { ContainerFacts } from '../docker/engine.ts';
+import type { OutputSource } from '../docker/output.ts';
+import { Fault } from '../fault.ts';
+import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
+import { type OutputCopy, startCopy } from './output-copy.ts';
+
+/** The rest of a container's output is read this long after its end at most. */
+const DRAIN_BOUND_MS = 60_000;
+
+export interface ContainerOutputParts {
+  readonly sandbox: string;
+  /** Where the journals of the streams are kept. */
+  readonly stateDirectory: string;
+  readonly log: Log;
+  /** Aborted when the supervisor leaves: the rest is the next one's. */
+  readonly leaving: AbortSignal;
+}
+
+export class ContainerOutput {
+  readonly #parts: ContainerOutputParts;
+  #copy: OutputCopy | undefined;
+
+  constructor(parts: ContainerOutputParts) {
+    this.#parts = parts;
+  }
+
+  /** `fresh`: the container has not been started yet. Resolves when its output is taken; Faults of Docker and `host`. */
+  async open(source: OutputSource, facts: ContainerFacts, fresh: boolean): Promise<void> {
+    const { sandbox, stateDirectory, log, leaving } = this.#parts;
+    this.#copy = await startCopy(
+      { source, log, signal: leaving },
+      { stdoutFile: `${sandbox}/stdout`, stderrFile: `${sandbox}/stderr`, stateDir: stateDirectory },
+      { tty: facts.tty, logDriver: facts.logDriver, fresh },
+    );
+  }
+
+  /**
+   * Until every byte that the container wrote is in the sandbox. Not for one that never ran: Docker keeps its attach open
+   * for as long as it lies there. Fault `timeout` past the bound; the copier's own failure; the signal's reason.
+   */
+  async drain(signal: AbortSignal): Promise<void> {
+    if (this.#copy === undefined) return;
+    this.#copy.noteEnded();
+    const over = new AbortController();
+    const late = rest(DRAIN_BOUND_MS, AbortSignal.any([signal, over.signal])).then(() => {
+      throw new Fault('timeout', `the last output did not come within ${DRAIN_BOUND_MS / 1000} s`);
+    });
+    try {
+      await Promise.race([this.#copy.drained, late]);
+    } finally {
+      over.abort();
+      // Ended by us, and nobody waits for it any more.
+      late.catch(() => {});
+      await this.stop();
+    }
+  }
+
+  /** What has come so far is in the sandbox, and nothing more will be. Repeatable. */
+  async stop(): Promise<void> {
+    await this.#copy?.close();
+    this.#copy = undefined;
+  }
+}
