@@ -1,23 +1,16 @@
-// argv → command → exit status. The only file that builds real dependencies or ends the process.
+// argv → command → exit status. The only file that looks at the real argv and environment, or ends the process.
 //
 //   0  done          1  usage        4  a known error: the line on stderr says which
 //   8  a bug         16 configuration
 
-import { fstatSync } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
+import { errorLine, exitStatus } from './cli/exit-status.ts';
 import { fastCall } from './cli/fast.ts';
 import { Call, type GlobalOptions } from './commands/call.ts';
-import { isFault, oneLine } from './fault.ts';
+import { oneLine } from './fault.ts';
 
 declare const DEIMOS_VERSION: string;
 declare const DEIMOS_COMMIT: string;
-
-const EXIT = { usage: 1, known: 4, bug: 8, config: 16 } as const;
-
-function exitStatus(error: unknown): number {
-  if (!isFault(error)) return EXIT.bug;
-  if (error.kind === 'usage') return EXIT.usage;
-  return error.kind === 'config' ? EXIT.config : EXIT.known;
-}
 
 function currentDirectory(): string {
   try {
@@ -37,7 +30,13 @@ function home(): string | undefined {
 
 /** As isatty(3), near enough: of the character devices, /dev/null is none. (node:tty would load all of net and stream.) */
 function isTerminal(fd: number): boolean {
-  const stat = fstatSync(fd);
+  let stat: Stats;
+  try {
+    stat = fstatSync(fd);
+  } catch {
+    // Closed: nobody is there to read.
+    return false;
+  }
   const MAJOR_MEMORY = 1;
   return stat.isCharacterDevice() && stat.rdev >> 8 !== MAJOR_MEMORY;
 }
@@ -54,10 +53,7 @@ function newCall(options: GlobalOptions): Call {
 
 function show(argv: readonly string[], error: unknown): void {
   const command = argv.find((word) => /^[a-z]+$/.test(word)) ?? '';
-  const text = isFault(error)
-    ? oneLine(error)
-    : `bug: ${oneLine(error instanceof Error ? error.stack : error)}`;
-  process.stderr.write(`deimos${command === '' ? '' : ` ${oneLine(command)}`}: ${text}\n`);
+  process.stderr.write(`${errorLine(command, error)}\n`);
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -69,6 +65,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return await fast.run(call);
     }
     const { parseCommandLine } = await import('./cli/commands.ts');
+    // Whoever reads may have seen enough (`deimos state | head`).
+    process.stdout.on('error', () => process.exit());
     const write = (text: string): void => void process.stdout.write(text);
     const parsed = parseCommandLine(argv, {
       version: `${DEIMOS_VERSION} (${DEIMOS_COMMIT})`,

@@ -25,8 +25,8 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
   const { write } = parts;
   cli.option('--config <file>', 'Read this configuration file and no other');
   cli.option('--root <directory>', 'The state root, whatever the configuration says');
-  cli.help();
   cli.option('-v, --version', 'Print version and commit');
+  cli.option('-h, --help', 'Print this, or what a command takes');
 
   const found: { parsed?: Parsed } = {};
   const command = (
@@ -91,7 +91,13 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
   command('config', 'Print the configuration in force', [], async (call) => {
     const { configCommand } = await import('../commands/config.ts');
     const { loadConfig } = await import('../config/load.ts');
-    return configCommand({ loaded: loadConfig(call.place), write });
+    const { root } = call.options;
+    return configCommand({
+      loaded: loadConfig(call.place),
+      ...(root === undefined ? {} : { root }),
+      environment: call.environment,
+      write,
+    });
   });
   command(
     'state [before]',
@@ -116,7 +122,7 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
   );
   command(
     'plan',
-    'Show what the Launch record on stdin would create, as JSON and as docker run',
+    'Show what the Launch record on stdin would create, as JSON and as docker run; pulls an absent image',
     [],
     async (call) => (await import('../commands/plan.ts')).plan(call, write),
   );
@@ -125,13 +131,24 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
     // cac takes node and script in front.
     cli.parse(['deimos', 'deimos', ...argv], { run: false });
     const done: Parsed = { call: parts.newCall({}), run: async () => 0 };
-    if (cli.options.help === true) return done;
-    if (cli.options.version === true || cli.options.v === true) {
-      write(`deimos ${parts.version}\n`);
+    const { matchedCommand, args } = cli;
+    (matchedCommand ?? cli.globalCommand).checkUnknownOptions();
+    const about =
+      args[0] === 'help' && matchedCommand === undefined
+        ? cli.commands.find(({ name }) => name === args[1])
+        : undefined;
+    if (args[0] === 'help' && args.length > 1 && about === undefined) {
+      throw new Fault('usage', `no command ${args[1]}; see deimos --help`);
+    }
+    if (cli.options.help === true || args[0] === 'help') {
+      if (args[0] !== 'help' && args[0] !== undefined && matchedCommand === undefined) {
+        throw new Fault('usage', `no command ${args[0]}; see deimos --help`);
+      }
+      (about ?? matchedCommand ?? cli.globalCommand).outputHelp();
       return done;
     }
-    if (cli.args[0] === 'help' && cli.matchedCommand === undefined) {
-      cli.outputHelp();
+    if (cli.options.version === true) {
+      write(`deimos ${parts.version}\n`);
       return done;
     }
     if (cli.matchedCommand === undefined) {
@@ -172,7 +189,7 @@ const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'criti
 /** Throws Fault `usage` for a word that is no level. */
 export function levelOf(value: unknown): LogLevel | undefined {
   if (value === undefined) return undefined;
-  const level = LEVELS.find((one) => one === value);
+  const level = LEVELS.find((one) => one === String(value).toLowerCase());
   if (level === undefined)
     throw new Fault('usage', `not a log level: ${String(value)} (${LEVELS.join(', ')})`);
   return level;

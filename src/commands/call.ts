@@ -4,7 +4,6 @@
 import { existsSync } from 'node:fs';
 import type { SearchPlace } from '../config/find.ts';
 import { type LenientRoot, lenientRoot } from '../config/root.ts';
-import type { Config } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
 import type { Log, LogFields } from '../host/log.ts';
 
@@ -65,8 +64,9 @@ export class Call {
     if (this.#lenient === undefined) {
       const found = lenientRoot(this.#place);
       this.#lenient = this.options.root === undefined ? found : { ...found, root: this.options.root };
+      // Said at each call, a file in a task's own sandbox could fill the log: launch says it as a warning.
       for (const { file, line, text } of found.warnings)
-        this.log.warning('configuration', { file, line, text });
+        this.log.debug('configuration', { file, line, text });
       if (found.problem !== undefined) this.log.error('configuration', { problem: found.problem });
     }
     return this.#lenient;
@@ -89,8 +89,7 @@ export class Call {
   async flush(): Promise<void> {
     if (this.#entries.length === 0) return;
     const sinks = await import('../host/log-sinks.ts');
-    const settings: Config['log'] = this.#lenient?.log ?? {};
-    const { console, syslog } = sinks.levelsInForce(settings, this.interactive);
+    const { console, syslog } = sinks.levelsInForce(this.lenient().log, this.interactive);
     const log = sinks.combined(
       ...(console === undefined ? [] : [sinks.consoleLog(console)]),
       ...(syslog === undefined ? [] : [sinks.syslogLog(syslog)]),

@@ -1,17 +1,37 @@
-// `deimos config`: prints the effective configuration as a file that would give the same. Reading it, and what happens
-// when it cannot be read (exit 16), is the caller's.
+// `deimos config`: prints the effective configuration as a file that would give the same, with what is doubtful in it as
+// comments. Reading it, and what happens when it cannot be read (exit 16), is the caller's.
 
 import type { LoadedConfig } from '../config/load.ts';
 import { renderConfig } from '../config/render.ts';
+import { connectionOf } from '../docker/connection.ts';
+import { escapeControl } from '../fault.ts';
 
 export interface ConfigCommandDeps {
   readonly loaded: LoadedConfig;
+  /** `--root`: whatever the file says. */
+  readonly root?: string;
+  /** DOCKER_HOST and the like. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** To standard output; settles when the text has been taken. */
   readonly write: (text: string) => Promise<void> | void;
 }
 
-/** Resolves to the exit status, always 0. Faults of `write` pass through. */
-export async function configCommand({ loaded, write }: ConfigCommandDeps): Promise<number> {
-  await write(renderConfig(loaded.config, loaded.path));
+/** Resolves to the exit status, always 0. Fault `config` for a Docker that cannot be meant; faults of `write` pass through. */
+export async function configCommand({
+  loaded,
+  root,
+  environment,
+  write,
+}: ConfigCommandDeps): Promise<number> {
+  const { config, path, warnings } = loaded;
+  const { ignored } = connectionOf(config.docker, environment, config.index.dockercfg);
+  const doubts = [
+    ...warnings.map(({ file, line, text }) => `${file}${line > 0 ? `:${line}` : ''}: ${text}`),
+    ...ignored.map((name) => `[docker] ${name} has no effect`),
+  ];
+  const inForce = root === undefined ? config : { ...config, state: { ...config.state, root } };
+  await write(
+    doubts.map((doubt) => `# warning: ${escapeControl(doubt)}\n`).join('') + renderConfig(inForce, path),
+  );
   return 0;
 }

@@ -1,6 +1,7 @@
 // `deimos launch`: writes the request down, hands it to the supervisor, and is done when that has accepted it. Nothing is
 // fetched, pulled or run here: the slave holds back every other call for the container until launch returns.
 
+import { connectionOf } from '../docker/connection.ts';
 import { errnoOf, Fault, isFault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
 import { rawField } from '../mesos/codec.ts';
@@ -81,6 +82,9 @@ export async function readRequestRecord(call: Call, record: Buffer): Promise<Req
   for (const [name, value] of Object.entries(environment)) {
     if (value !== undefined && WANTED_VARIABLE.test(name)) slaveEnvironment[name] = value;
   }
+  // A Docker that cannot be meant is a mistake in the configuration, and said here, where a person may see it.
+  for (const name of connectionOf(config.docker, slaveEnvironment, config.index.dockercfg).ignored)
+    call.log.warning('an option of [docker] has no effect', { name });
   const taskInfo = rawField(record, LAUNCH_TASK_INFO);
   const workDirectory = realWorkDirectory(environment.MESOS_WORK_DIRECTORY);
   return {

@@ -1,4 +1,4 @@
-// `deimos plan`: what the Launch record on stdin would create, without creating it: as the JSON that Docker would get and
+// `deimos plan`: what the Launch record on stdin would create, without creating it (an absent image is pulled: the plan depends on it): as the JSON that Docker would get and
 // as the `docker run` line that a person would type. Values of the environment are masked in both.
 
 import type { CreateRequest } from '../container/create-request.ts';

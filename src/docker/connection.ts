@@ -1,5 +1,5 @@
-// Which Docker daemon is meant: from the [docker] section and the environment to endpoints for the API and to the
-// arguments of the docker CLI, so that both always mean the same one. Reads no file and connects to nothing.
+// Which Docker daemon is meant: from the [docker] section and the environment to endpoints for the API. Reads no file and
+// connects to nothing.
 
 import type { Config } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
@@ -24,19 +24,23 @@ export interface Connection {
   readonly configDirectory?: string;
   /** A file with credentials, `.dockercfg` or `config.json`, that goes before the config directory for pulls. */
   readonly dockercfg?: string;
-  /** Options of the CLI before the command, other than --host, --config and --tls*. */
-  readonly cliOptions: readonly string[];
+  /** Names of [docker] that say nothing about which daemon is meant, and have no effect. */
+  readonly ignored: readonly string[];
 }
 
 const DEFAULT_HOST = 'unix:///var/run/docker.sock';
 const PORT = { plain: 2375, tls: 2376 } as const;
 
+/** What decides which daemon is meant, and with which credentials. */
+const KNOWN = new Set(['host', 'config', 'tls', 'tlsverify', 'tlscacert', 'tlscert', 'tlskey']);
+
 /** One-letter options of the docker CLI and their names. */
 const LETTERS: Readonly<Record<string, string>> = { H: 'host', D: 'debug', l: 'log-level', c: 'context' };
 
 /**
- * `dockercfg` is the key of that name in [docker.index]. What the configuration says goes before DOCKER_HOST, DOCKER_CONFIG, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH of the
- * environment. Throws Fault `config` for what cannot be used (ssh://, contexts, a host that is not an address).
+ * What the configuration says goes before DOCKER_HOST, DOCKER_CONFIG, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH of the
+ * environment. `dockercfg` is the key of that name in [docker.index]. Throws Fault `config` for what cannot be used (ssh://,
+ * contexts, a host that is not an address).
  */
 export function connectionOf(
   section: Config['docker'],
@@ -56,15 +60,12 @@ export function connectionOf(
   const [first, ...others] = named.map((host) => parseHost(host, tls));
   if (first === undefined) throw new Fault('config', 'host in [docker] names no host');
   const configDirectory = options.get('config')?.at(-1) ?? (environment.DOCKER_CONFIG || undefined);
-  const known = new Set(['host', 'config', 'tls', 'tlsverify', 'tlscacert', 'tlscert', 'tlskey']);
-  const cliOptions = [...options]
-    .filter(([name]) => !known.has(name))
-    .flatMap(([name, values]) => values.map((value) => `--${name}=${value}`));
+  const ignored = [...options.keys()].filter((name) => !KNOWN.has(name));
   return {
     endpoints: [first, ...others],
     ...(configDirectory === undefined ? {} : { configDirectory }),
     ...(dockercfg === undefined ? {} : { dockercfg }),
-    cliOptions,
+    ignored,
   };
 }
 
@@ -113,19 +114,4 @@ function parseHost(text: string, tls: TlsFiles | undefined): Endpoint {
 export function formatEndpoint(endpoint: Endpoint): string {
   if (endpoint.kind === 'unix') return `unix://${endpoint.path}`;
   return `tcp://${endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}`;
-}
-
-/** The CLI's arguments before the command, for one endpoint: what a person would type to reach the same daemon. */
-export function cliArguments(connection: Connection, endpoint: Endpoint): readonly string[] {
-  const tls = endpoint.kind === 'tcp' ? endpoint.tls : undefined;
-  return [
-    ...(connection.configDirectory === undefined ? [] : ['--config', connection.configDirectory]),
-    ...connection.cliOptions,
-    ...(tls === undefined ? [] : [tls.verify ? '--tlsverify' : '--tls']),
-    ...(tls?.ca === undefined ? [] : ['--tlscacert', tls.ca]),
-    ...(tls?.cert === undefined ? [] : ['--tlscert', tls.cert]),
-    ...(tls?.key === undefined ? [] : ['--tlskey', tls.key]),
-    '--host',
-    formatEndpoint(endpoint),
-  ];
 }

@@ -86,6 +86,10 @@ describe('the command line', () => {
     [['lunch'], /lunch/],
     [['lunch', '--help-me'], /./],
     [['--bogus'], /./],
+    [['--bogus', '--version'], /bogus/],
+    [['config', '--help', '--bogus'], /bogus/],
+    [['help', 'frobnicate'], /frobnicate/],
+    [['frobnicate', '--help'], /frobnicate/],
     [['launch', '--bogus'], /bogus/],
     [['wait', '--forever'], /forever/],
     [['containers', 'all'], /all/],
@@ -139,7 +143,23 @@ describe('a configuration that cannot be used', () => {
     assert.deepEqual(broken.traces(), []);
   });
 
-  it('the same file: status 0 for what running tasks need', async () => {
+  it('a Docker that cannot be meant: status 16, before anything is accepted', async () => {
+    const { stdin } = await launchRecord(
+      commandTask({ value: 'true', image: 'busybox' }),
+      broken.at('sandboxes'),
+    );
+    for (const [line, says] of [
+      ['context: other', /context/],
+      ['host: ssh://h', /ssh:/],
+    ] as const) {
+      await broken.configure(`[docker]\n${line}\n`, true);
+      for (const command of ['launch', 'config']) assertFails(await broken.run([command], stdin), 16, says);
+    }
+    assert.deepEqual(broken.traces(), []);
+    await broken.configure('[containers]\nstop_timeout: soon\n');
+  });
+
+  it('an unreadable value: status 0 for what running tasks need', async () => {
     const unknown = containerRecord('none');
     const work = { MESOS_WORK_DIRECTORY: broken.at('work') };
     for (const [command, record] of [
@@ -193,6 +213,19 @@ describe('a configuration that cannot be used', () => {
 });
 
 describe('config', () => {
+  it('says as comments what in the file has no effect, and takes the root of the command line', async () => {
+    await using other = await install();
+    await other.configure('[containers]\nbogus: 1\n[docker]\nlog-level: debug\n', true);
+    const { code, stdout, stderr } = await other.run(['config', '--root', '/elsewhere']);
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    const lines = stdout.toString().split('\n');
+    const warnings = lines.filter((line) => line.startsWith('# warning: '));
+    assert.equal(warnings.length, 2);
+    assert.match(warnings[0] ?? '', /deimos\.cfg:\d+: .*bogus/);
+    assert.match(warnings[1] ?? '', /log-level has no effect/);
+    assert.ok(lines.includes('root: /elsewhere'));
+  });
+
   it('prints what is in force as a file that gives the same, with where it came from', async () => {
     await using other = await install();
     await other.configure(

@@ -184,9 +184,9 @@ describe('the engine', { skip }, () => {
   test('of several hosts the first that answers is taken', async () => {
     const dead = { kind: 'unix', path: '/nonexistent/docker.sock' } as const;
     const alive = { kind: 'unix', path: dockerd.socket } as const;
-    const found = await Engine.connect({ endpoints: [dead, alive], cliOptions: [] }, never);
+    const found = await Engine.connect({ endpoints: [dead, alive], ignored: [] }, never);
     assert.deepEqual(found.endpoint, alive);
-    await assert.rejects(Engine.connect({ endpoints: [dead, dead], cliOptions: [] }, never), isDaemonAway);
+    await assert.rejects(Engine.connect({ endpoints: [dead, dead], ignored: [] }, never), isDaemonAway);
   });
 
   test('a planned task is created as planned, and its limits follow an update', async () => {

@@ -37,7 +37,7 @@ describe('pulling', { skip: await skipWithoutTools() }, () => {
     await makeImages(dockerd);
     registry = await startRegistry(dockerd);
     engine = new Engine({ kind: 'unix', path: dockerd.socket });
-    connection = { endpoints: [engine.endpoint], cliOptions: [] };
+    connection = { endpoints: [engine.endpoint], ignored: [] };
   });
   after(async () => {
     await registry?.stop();

@@ -2,31 +2,28 @@
 
 import { outcomeOf } from './command.ts';
 
-const PACKAGES = [
-  'docker.io',
-  'docker-registry',
-  'busybox-static',
-  'iptables',
-  'iproute2',
-  'util-linux',
-  'bsdutils',
-];
+/** Programs, and the packages that have them in Debian. */
+const PROGRAMS = {
+  dockerd: 'docker.io',
+  docker: 'docker.io',
+  'docker-registry': 'docker-registry',
+  busybox: 'busybox-static',
+  iptables: 'iptables',
+  ip: 'iproute2',
+  setpriv: 'util-linux',
+  logger: 'bsdutils',
+} as const;
 
 /** What keeps the integration tests from running here, as one line that says what to type; undefined if nothing does. */
 export async function missingTools(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'a dockerd of our own needs root: run the tests as root';
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
-  const asked = await outcomeOf(['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n', ...PACKAGES]);
-  const installed = new Set(
-    asked.stdout
-      .toString()
-      .split('\n')
-      .filter((line) => line.endsWith(' installed'))
-      .map((line) => line.split(' ')[0]),
-  );
-  const missing = PACKAGES.filter((name) => !installed.has(name));
-  if (missing.length === 0) return undefined;
-  return `missing: ${missing.join(' ')}; apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  const script = 'for name; do command -v "$name" >/dev/null || echo "$name"; done';
+  const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+  const asked = await outcomeOf(['sh', '-c', script, 'sh', ...Object.keys(PROGRAMS)], { env });
+  const absent = asked.stdout.toString().split('\n');
+  const lacking = Object.entries(PROGRAMS).filter(([name]) => absent.includes(name));
+  const packages = [...new Set(lacking.map(([, name]) => name))].join(' ');
+  return packages === '' ? undefined : `missing: apt-get install -y --no-install-recommends ${packages}`;
 }
 
 /** Rejects with the line of `missingTools`. */

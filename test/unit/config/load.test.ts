@@ -302,7 +302,7 @@ test('config prints a file that says the same as the one it read, and where that
   const take = async (text: string) => {
     printed.push(text);
   };
-  assert.equal(await configCommand({ loaded, write: take }), 0);
+  assert.equal(await configCommand({ loaded, environment: {}, write: take }), 0);
   const text = printed.join('');
   assert.deepEqual(parseConfig(text, 'printed').config, loaded.config);
   assert.ok(text.startsWith(`# From ${path}\n`));

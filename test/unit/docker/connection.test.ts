@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { cliArguments, connectionOf } from '../../../src/docker/connection.ts';
+import { connectionOf } from '../../../src/docker/connection.ts';
 import { isFault } from '../../../src/fault.ts';
 
 const one = (docker: Record<string, readonly string[]>, environment: Record<string, string> = {}) =>
@@ -22,7 +22,7 @@ describe('which daemon is meant', () => {
     assert.deepEqual(one({ host: ['tcp://[::1]:99'] }), { kind: 'tcp', host: '::1', port: 99 });
   });
 
-  test('TLS comes from options or the environment and reaches the CLI alike', () => {
+  test('TLS comes from options or the environment', () => {
     const section = { host: ['tcp://h'], tlsverify: ['true'], tlscacert: ['/ca'] };
     const connection = connectionOf(section, { DOCKER_CERT_PATH: '/certs' });
     assert.deepEqual(connection.endpoints[0], {
@@ -31,13 +31,9 @@ describe('which daemon is meant', () => {
       port: 2376,
       tls: { verify: true, ca: '/ca', cert: '/certs/cert.pem', key: '/certs/key.pem' },
     });
-    assert.deepEqual(cliArguments(connection, connection.endpoints[0]), [
-      ...['--tlsverify', '--tlscacert', '/ca', '--tlscert', '/certs/cert.pem', '--tlskey', '/certs/key.pem'],
-      ...['--host', 'tcp://h:2376'],
-    ]);
   });
 
-  test('several hosts keep their order; other options go to the CLI', () => {
+  test('several hosts keep their order; options that name no daemon are told apart', () => {
     const connection = connectionOf(
       { host: ['unix:///a', 'tcp://b:1'], config: ['/cfg'], 'log-level': ['debug'], D: ['true'] },
       {},
@@ -46,9 +42,8 @@ describe('which daemon is meant', () => {
       connection.endpoints.map((endpoint) => endpoint.kind),
       ['unix', 'tcp'],
     );
-    assert.deepEqual(cliArguments(connection, connection.endpoints[0]), [
-      ...['--config', '/cfg', '--log-level=debug', '--debug=true', '--host', 'unix:///a'],
-    ]);
+    assert.equal(connection.configDirectory, '/cfg');
+    assert.deepEqual(connection.ignored, ['log-level', 'debug']);
   });
 
   for (const host of [
