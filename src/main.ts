@@ -87,5 +87,6 @@ async function main(argv: readonly string[]): Promise<number> {
 void main(process.argv.slice(2)).then((status) => {
   process.exitCode = status;
   // A slave waits for our end, and its records were written synchronously: nothing that is still open may hold us up.
-  if (fastCall(process.argv.slice(2)) !== undefined) process.exit();
+  // Nor may a supervisor that has let go of its lock.
+  if (fastCall(process.argv.slice(2)) !== undefined || process.argv.includes('supervise')) process.exit();
 });

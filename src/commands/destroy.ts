@@ -1,6 +1,7 @@
 // `deimos destroy`: returns only once the container is really gone, since the slave kills `wait` and forgets the container
 // the moment this exits, whatever the status.
 
+import { oneLine } from '../fault.ts';
 import { writeFactSync } from '../host/facts.ts';
 import { tryLock } from '../host/flock.ts';
 import { readRecord } from '../mesos/record.ts';
@@ -23,7 +24,10 @@ export async function destroy(call: Call): Promise<number> {
   }
   const { root, paths } = state;
   // Only to be seen by `deimos locks`: two at once do no harm.
-  using _lock = await tryLock(paths.lock('destroy'));
+  using _lock = await tryLock(paths.lock('destroy')).catch((error: unknown) => {
+    call.log.warning('no lock for destroy', { mesosId: id, error: oneLine(error) });
+    return undefined;
+  });
   if (!(hasFact(paths.termination) && hasFact(paths.removed))) {
     const graceSeconds = readRequest(paths)?.config.containers.stopTimeoutSeconds ?? 0;
     await ask(

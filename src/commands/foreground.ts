@@ -3,7 +3,7 @@
 
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { onExit } from 'signal-exit';
-import { errnoOf, Fault } from '../fault.ts';
+import { errnoOf, Fault, oneLine } from '../fault.ts';
 import { readJsonFact, writeFactSync } from '../host/facts.ts';
 import { rest } from '../host/pauses.ts';
 import { parseTermination } from '../state/records.ts';
@@ -24,9 +24,15 @@ export async function foreground(call: Call, write: (text: string) => void): Pro
   const start = call.supervisorStart();
   // Whoever launches by hand waits by being here.
   writeFactSync(paths.waitSeen, '{}');
-  const interrupted = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => interrupted.abort());
+  const end = (): void => {
+    call.log.info('ending the task', { mesosId: id });
+    const request = { op: 'destroy', container: id } as const;
+    void ask(root, request, { timeoutMs: DESTROY_TIMEOUT_MS, start }).catch((error: unknown) => {
+      process.stderr.write(`deimos launch: the task does not end: ${oneLine(error)}\n`);
+    });
+  };
+  // Each asks anew: the first may have failed.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
   const unregister = onExit(() => {
     // Ended by something else than our own return: say what goes on without us.
     process.stderr.write(`deimos launch: the task goes on; its state is ${paths.directory}\n`);
@@ -35,21 +41,12 @@ export async function foreground(call: Call, write: (text: string) => void): Pro
     { path: `${request.task.sandbox}/stdout`, to: process.stdout },
     { path: `${request.task.sandbox}/stderr`, to: process.stderr },
   ].map(({ path, to }) => new Tail(path, to));
-  let asked = false;
   for (;;) {
     const over = hasFact(paths.termination);
     for (const tail of tails) tail.copy();
     if (over) break;
-    if (interrupted.signal.aborted && !asked) {
-      asked = true;
-      call.log.info('ending the task', { mesosId: id });
-      void ask(root, { op: 'destroy', container: id }, { timeoutMs: DESTROY_TIMEOUT_MS, start }).catch(
-        () => {},
-      );
-    } else {
-      // A supervisor that died is started again by whoever waits.
-      await ask(root, { op: 'ready' }, { timeoutMs: DESTROY_TIMEOUT_MS, start });
-    }
+    // A supervisor that died is started again by whoever waits.
+    await ask(root, { op: 'ready' }, { timeoutMs: DESTROY_TIMEOUT_MS, start });
     await rest(LOOK_MS, new AbortController().signal);
   }
   unregister();

@@ -3,8 +3,8 @@
 
 import { Fault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
-import { containerPaths, rootPaths } from '../state/layout.ts';
-import { launchedAt, removeFinished } from '../state/retention.ts';
+import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
+import { finishedAtMs, launchedAt, removeFinished } from '../state/retention.ts';
 import { checkRoot } from '../state/root.ts';
 import { listIds } from '../state/store.ts';
 import type { Call } from './call.ts';
@@ -31,7 +31,13 @@ export async function state(
   const isBefore = (time: string | undefined): boolean =>
     before === undefined || (time !== undefined && Date.parse(time) < before);
   if (!options.remove) {
-    const times = listIds(root).ids.map((id) => launchedAt(containerPaths(root, id)));
+    const now = Date.now();
+    const isOld = (paths: ContainerPaths): boolean =>
+      olderThanMs === undefined || now - (finishedAtMs(paths, now) ?? now) > olderThanMs;
+    const times = listIds(root)
+      .ids.map((id) => containerPaths(root, id))
+      .filter(isOld)
+      .map(launchedAt);
     for (const time of times.filter((one) => one !== undefined).sort()) {
       if (isBefore(time)) write(`${rootPaths(root).startTimes}/${time}\n`);
     }

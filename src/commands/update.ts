@@ -1,7 +1,7 @@
 // `deimos update`: notes the limits that the slave wants and has them put into force. It is on the way of every task's
 // start, and a status other than 0 would lose the task: whatever cannot be done now is noted, and done later.
 
-import { isFault, oneLine } from '../fault.ts';
+import { errnoOf, isFault, oneLine } from '../fault.ts';
 import { writeFactSync } from '../host/facts.ts';
 import { readRecord } from '../mesos/record.ts';
 import { decodeUpdate } from '../mesos/task-view.ts';
@@ -19,7 +19,14 @@ export async function update(call: Call): Promise<number> {
   const state = findState(call.configuredRoot(), containerId);
   if (state === undefined || admission(state.paths) !== 'accepted' || hasFact(state.paths.outcome)) return 0;
   const limits = { ...(cpus === undefined ? {} : { cpus }), ...(memMb === undefined ? {} : { memMb }) };
-  writeFactSync(state.paths.limits, JSON.stringify(limits));
+  try {
+    writeFactSync(state.paths.limits, JSON.stringify(limits));
+  } catch (error) {
+    // A full disk, for one. The container keeps the limits that it has; failing here would lose it.
+    if (errnoOf(error) === undefined) throw error;
+    call.log.error('limits not noted, those before stay', { mesosId: containerId, error: oneLine(error) });
+    return 0;
+  }
   // Nothing runs yet: the limits are taken from the file when it does.
   if (!hasFact(state.paths.init)) return 0;
   const { ask } = await import('../supervisor/client.ts');

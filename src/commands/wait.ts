@@ -40,11 +40,11 @@ export async function wait(call: Call): Promise<number> {
   if (state === undefined || admission(state.paths) !== 'accepted') {
     throw new Fault('not-found', `container ${id} is not known here`);
   }
-  const slave = callerOfSession();
-  // Later the slave's life is judged by this: one that a person calls says nothing about it.
+  // By this the slave's life is judged, and whether the end has reached it: a person who calls says nothing about either.
   const isSlave = call.environment.MESOS_WORK_DIRECTORY !== undefined;
-  writeFactSync(state.paths.waitSeen, JSON.stringify((isSlave ? slave : undefined) ?? {}));
-  if (deliver(state, slave)) return 0;
+  const slave = isSlave ? callerOfSession() : undefined;
+  note(call, state.paths.waitSeen, JSON.stringify(slave ?? {}));
+  if (deliver(call, state, slave)) return 0;
   return await sleep(call, state, id, slave);
 }
 
@@ -55,7 +55,7 @@ export async function wokenWait(call: Call, options: WokenOptions): Promise<numb
   const state: FoundState = { root: options.root, paths: containerPaths(options.root, id) };
   closeLocks([state.paths.lock('wait'), rootPaths(state.root).wakeLock]);
   const slave = parseIdentity(options.slave);
-  if (deliver(state, slave)) return 0;
+  if (deliver(call, state, slave)) return 0;
   const { ask } = await import('../supervisor/client.ts');
   const { pauseMs, rest } = await import('../host/pauses.ts');
   const never = new AbortController().signal;
@@ -76,17 +76,27 @@ export async function wokenWait(call: Call, options: WokenOptions): Promise<numb
       await rest(pauseMs(n), never);
     }
   }
-  if (deliver(state, slave)) return 0;
+  if (deliver(call, state, slave)) return 0;
   return await sleep(call, state, id, slave);
 }
 
 /** Writes the Termination if there is one. It counts as delivered if the pipe took it and the slave lives to read it. */
-function deliver(state: FoundState, slave: ProcessIdentity | undefined): boolean {
+function deliver(call: Call, state: FoundState, slave: ProcessIdentity | undefined): boolean {
   const termination = parseTermination(readJsonFact(state.paths.termination));
   if (termination === undefined) return false;
   writeRecord(1, encodeTermination(termination));
-  if (slave !== undefined && isAlive(slave)) writeFactSync(state.paths.delivered, '');
+  if (slave !== undefined && isAlive(slave)) note(call, state.paths.delivered, '');
   return true;
+}
+
+/** A fact without which the wait goes on all the same: a full disk must not cost the slave its answer. */
+function note(call: Call, path: string, content: string): void {
+  try {
+    writeFactSync(path, content);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    call.log.error('a fact could not be written', { path, error: oneLine(error) });
+  }
 }
 
 /** Becomes flock(1). The second lock lets the sleepers of a dead supervisor wake one at a time. Never returns. */

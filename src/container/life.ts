@@ -4,6 +4,7 @@
 //
 //   looking → preparing → creating → created → starting → running → recording → reporting → reported
 
+import { LONGEST_MS } from './duration.ts';
 import { type EndCause, ending, type Outcome, TaskState, type TaskStateNumber } from './termination.ts';
 
 export type Phase =
@@ -206,7 +207,8 @@ function report(life: Life): Next {
  * The container's end is wanted. The first cause stays; a later wish can only shorten the grace. What is under way and
  * cannot be called back (create, start) is let finish first: its event finds the wish.
  */
-function wantEnd(life: Life, cause: EndCause, graceMs: number): Next {
+function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
+  const graceMs = Math.min(wantedMs, LONGEST_MS);
   if (isOver(life)) return unchanged(life);
   const before = life.wantedEnd;
   if (before !== undefined && before.graceMs <= graceMs) return unchanged(life);

@@ -3,11 +3,13 @@
 // killed at any moment, and answers every request itself.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, rmSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { CHILD_ENVIRONMENT, findProgram } from '../host/programs.ts';
+import { identify } from '../host/processes.ts';
+import { CHILD_ENVIRONMENT, findProgram, underSetpriv } from '../host/programs.ts';
 
 /** Starting the CLI takes 40 ms; a credential helper may ask somebody over the network. */
 const DIALOGUE_TIMEOUT_MS = 20_000;
@@ -17,6 +19,8 @@ const REQUEST_MAX_BYTES = 8 * 1024 * 1024;
 const WORDS_MAX_BYTES = 16 * 1024;
 /** Root's own, on every Linux, and passable for the user that the CLI runs as; the directory made in it is not. */
 const RUN_DIRECTORY = '/run';
+/** And the pid of whom it belongs to. */
+const DIRECTORY_PREFIX = 'deimos-cli-';
 
 export interface DialogueRequest {
   readonly method: string;
@@ -55,12 +59,21 @@ export interface Dialogue {
 /** Heard all we wanted, or the CLI ended by itself first, with these words on stderr. */
 export type DialogueEnd = { readonly heard: true } | { readonly heard: false; readonly words: string };
 
+/** Removes the directories, with credentials perhaps, of dialogues whose owner was killed. Repeatable. */
+export function removeLeftDialogues(): void {
+  for (const name of readdirSync(RUN_DIRECTORY)) {
+    const pid = new RegExp(`^${DIRECTORY_PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid !== undefined && identify(Number(pid)) === undefined)
+      rmSync(join(RUN_DIRECTORY, name), { recursive: true, force: true });
+  }
+}
+
 /** Rejects with Fault `timeout` after 20 s, Fault `host` if the CLI cannot be run, and the signal's reason. */
 export async function cliDialogue(dialogue: Dialogue, signal: AbortSignal): Promise<DialogueEnd> {
   signal.throwIfAborted();
   const bound = AbortSignal.timeout(DIALOGUE_TIMEOUT_MS);
   const either = AbortSignal.any([signal, bound]);
-  const directory = await mkdtemp(join(RUN_DIRECTORY, 'deimos-cli-'));
+  const directory = await mkdtemp(join(RUN_DIRECTORY, `${DIRECTORY_PREFIX}${process.pid}-`));
   const socket = join(directory, 'socket');
   const config = join(directory, 'config');
   const server = createServer({ keepAliveTimeout: 0, requestTimeout: DIALOGUE_TIMEOUT_MS });
@@ -123,7 +136,8 @@ function startCli(dialogue: Dialogue, socket: string, config: string): ChildProc
     `unix://${socket}`,
     ...dialogue.argv,
   ];
-  return spawn(findProgram('setpriv'), [...identity, '--pdeathsig', 'KILL', '--', ...cli], {
+  const [file, ...words] = underSetpriv([...identity, '--pdeathsig', 'KILL', '--', ...cli]);
+  return spawn(file, words, {
     cwd: '/',
     env: environment,
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { errnoOf, escapeControl, Fault } from '../fault.ts';
 import { readJsonFact, removeSync, writeFactSync } from './facts.ts';
 import { bootId, identify, isAlive, processStat } from './processes.ts';
-import { findProgram } from './programs.ts';
+import { underSetpriv } from './programs.ts';
 
 /** Of what a program writes the last part is kept: its complaint stands at the end. */
 const WORDS_MAX_BYTES = 16 * 1024;
@@ -57,7 +57,8 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
   const { signal, output } = options;
   signal.throwIfAborted();
   mkdirSync(options.noteIn, { recursive: true, mode: 0o700 });
-  const child = spawn(findProgram('setpriv'), [...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...argv], {
+  const [file, ...words] = underSetpriv([...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...argv]);
+  const child = spawn(file, words, {
     cwd: options.cwd,
     env: options.env,
     stdio: [

@@ -9,6 +9,14 @@ export const FIXED_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 /** The environment every child gets, to which a caller adds what that child needs by name. */
 export const CHILD_ENVIRONMENT: Readonly<Record<string, string>> = { PATH: FIXED_PATH, LC_ALL: 'C.UTF-8' };
 
+/**
+ * The argv that runs setpriv(1) with these words, at the ordinary risk of being killed when memory is short: the
+ * supervisor itself is spared by the kernel as far as it may be, and what it starts for a task must not be.
+ */
+export function underSetpriv(words: readonly string[]): [file: string, ...words: string[]] {
+  return [findProgram('choom'), '-n', '0', '--', findProgram('setpriv'), ...words];
+}
+
 /** The first executable of that name in the fixed PATH. Throws Fault `host` that names the program. */
 export function findProgram(name: string): string {
   for (const directory of FIXED_PATH.split(':')) {

@@ -82,6 +82,8 @@ export interface ContainerPaths {
 
   /** Exists once Docker may have been asked to create the container. */
   readonly creating: string;
+  /** Which daemon was asked to create the container, as `unix://…` or `tcp://…`. */
+  readonly dockerHost: string;
   /** pid, start time and boot id of the container's init. */
   readonly init: string;
   /** The limits that `update` asked for last. */
@@ -135,6 +137,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     reported: `${directory}/reported`,
     acknowledged: `${directory}/acknowledged`,
     creating: `${directory}/creating`,
+    dockerHost: `${directory}/docker-host`,
     init: `${directory}/init`,
     limits: `${directory}/limits`,
     wantedEnd: `${directory}/wanted-end`,

@@ -6,7 +6,7 @@ import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf } from '../fault.ts';
 import { readFact } from '../host/facts.ts';
 import { type ContainerPaths, containerPaths } from './layout.ts';
-import { admission, hasFact, listIds, removeState } from './store.ts';
+import { admission, finishRemovals, hasFact, listIds, removeState } from './store.ts';
 
 /** A launch that was killed half way is left alone this long: it may be under way. */
 const UNFINISHED_LAUNCH_MS = 10 * 60_000;
@@ -51,6 +51,7 @@ export function removeFinished(
   may: (id: MesosContainerId, finishedMs: number, paths: ContainerPaths) => boolean,
 ): MesosContainerId[] {
   const removed: MesosContainerId[] = [];
+  finishRemovals(root);
   for (const id of listIds(root).ids) {
     const paths = containerPaths(root, id);
     const finished = finishedAtMs(paths, nowMs);

@@ -25,6 +25,9 @@ import {
 import { type ContainerPaths, containerPaths, dockerIdLink, type LockName, rootPaths } from './layout.ts';
 import { parseRequest, type RequestRecord } from './records.ts';
 
+/** Begins the name of a state that is being removed: no container id can have it. */
+const DYING = '~';
+
 const LOCK_NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 
 /** How far the launch of a container got. `absent`: no such state; `foreign`: a state of the Deimos of 2014. */
@@ -161,8 +164,8 @@ export function listIds(root: string): { ids: MesosContainerId[]; foreign: strin
   }
   for (const name of names) {
     const id = mesosContainerId(name);
-    if (id === undefined) foreign.push(name);
-    else ids.push(id);
+    if (id !== undefined) ids.push(id);
+    else if (!name.startsWith(DYING)) foreign.push(name);
   }
   return { ids, foreign };
 }
@@ -181,7 +184,17 @@ export function removeState(root: string, id: MesosContainerId): void {
   if (docker !== undefined) removeLinkTo(dockerIdLink(root, docker, id).path, id);
   if (time !== undefined && /^[0-9TZ:.-]{1,40}$/.test(time))
     removeLinkTo(`${rootPaths(root).startTimes}/${time}`, id);
-  rmSync(paths.directory, { recursive: true, force: true });
+  // First it stops being a state, at once: one that lacks some of its facts would be taken for one that has to go on.
+  const dying = `${rootPaths(root).containers}/${DYING}${id.slice(0, 128)}-${process.pid}-${process.hrtime.bigint()}`;
+  if (renameIfThere(paths.directory, dying)) rmSync(dying, { recursive: true, force: true });
+}
+
+/** Deletes what an interrupted removal has left. Repeatable. */
+export function finishRemovals(root: string): void {
+  for (const name of readdirSync(rootPaths(root).containers)) {
+    if (name.startsWith(DYING))
+      rmSync(`${rootPaths(root).containers}/${name}`, { recursive: true, force: true });
+  }
 }
 
 function removeLinkTo(path: string, id: MesosContainerId): void {

@@ -3,7 +3,7 @@
 
 import type { ContainerFacts } from '../docker/engine.ts';
 import type { OutputSource } from '../docker/output.ts';
-import { Fault } from '../fault.ts';
+import { Fault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
@@ -22,17 +22,39 @@ export interface ContainerOutputParts {
 
 export class ContainerOutput {
   readonly #parts: ContainerOutputParts;
-  #copy: OutputCopy | undefined;
+  /** Aborted when nothing more is wanted. */
+  readonly #stopping = new AbortController();
+  /** The copier, when it has got hold of the output; undefined where it cannot. */
+  #copy: Promise<OutputCopy | undefined> = Promise.resolve(undefined);
 
   constructor(parts: ContainerOutputParts) {
     this.#parts = parts;
   }
 
-  /** `fresh`: the container has not been started yet. Resolves when its output is taken; Faults of Docker and `host`. */
-  async open(source: OutputSource, facts: ContainerFacts, fresh: boolean): Promise<void> {
+  /** Before the container is started. Resolves when its output is taken; Faults of Docker and `host`. */
+  async open(source: OutputSource, facts: ContainerFacts): Promise<void> {
+    const copy = await this.#start(source, facts, true);
+    this.#copy = Promise.resolve(copy);
+  }
+
+  /**
+   * Takes the output up where an earlier supervisor left it, beside whatever else is done: a log that cannot be read must not
+   * keep the container's end from being noticed. What cannot be had is logged, and ends no task.
+   */
+  resume(source: () => Promise<OutputSource>, facts: ContainerFacts): void {
+    this.#copy = source()
+      .then((found) => this.#start(found, facts, false))
+      .catch((error: unknown) => {
+        if (!this.#parts.leaving.aborted && !this.#stopping.signal.aborted)
+          this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
+        return undefined;
+      });
+  }
+
+  async #start(source: OutputSource, facts: ContainerFacts, fresh: boolean): Promise<OutputCopy> {
     const { sandbox, stateDirectory, log, leaving } = this.#parts;
-    this.#copy = await startCopy(
-      { source, log, signal: leaving },
+    return await startCopy(
+      { source, log, signal: AbortSignal.any([leaving, this.#stopping.signal]) },
       { stdoutFile: `${sandbox}/stdout`, stderrFile: `${sandbox}/stderr`, stateDir: stateDirectory },
       { tty: facts.tty, logDriver: facts.logDriver, fresh },
     );
@@ -43,14 +65,12 @@ export class ContainerOutput {
    * for as long as it lies there. Fault `timeout` past the bound; the copier's own failure; the signal's reason.
    */
   async drain(signal: AbortSignal): Promise<void> {
-    if (this.#copy === undefined) return;
-    this.#copy.noteEnded();
     const over = new AbortController();
     const late = rest(DRAIN_BOUND_MS, AbortSignal.any([signal, over.signal])).then(() => {
       throw new Fault('timeout', `the last output did not come within ${DRAIN_BOUND_MS / 1000} s`);
     });
     try {
-      await Promise.race([this.#copy.drained, late]);
+      await Promise.race([this.#drained(), late]);
     } finally {
       over.abort();
       // Ended by us, and nobody waits for it any more.
@@ -59,9 +79,16 @@ export class ContainerOutput {
     }
   }
 
+  async #drained(): Promise<void> {
+    const copy = await this.#copy;
+    copy?.noteEnded();
+    await copy?.drained;
+  }
+
   /** What has come so far is in the sandbox, and nothing more will be. Repeatable. */
   async stop(): Promise<void> {
-    await this.#copy?.close();
-    this.#copy = undefined;
+    this.#stopping.abort();
+    const copy = await this.#copy;
+    await copy?.close();
   }
 }

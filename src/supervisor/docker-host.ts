@@ -2,17 +2,15 @@
 // distinct [docker] configuration, nearly always one.
 
 import type { Config } from '../config/schema.ts';
-import type { DockerId } from '../container/identity.ts';
-import { type Connection, connectionOf } from '../docker/connection.ts';
+import { type Connection, connectionOf, formatEndpoint } from '../docker/connection.ts';
 import { Engine } from '../docker/engine.ts';
-import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { pullImage } from '../docker/pull.ts';
 import { PullCoordinator } from '../docker/pull-coordinator.ts';
 
 export class DockerHost {
   readonly connection: Connection;
   readonly pulls: PullCoordinator;
-  #engine: Engine | undefined;
+  readonly #engines = new Map<string, Engine>();
 
   /** Throws Fault `config` for hosts that cannot be used. */
   constructor(section: Config['docker'], environment: Readonly<Record<string, string>>, dockercfg?: string) {
@@ -22,14 +20,17 @@ export class DockerHost {
     );
   }
 
-  /** The daemon; with several hosts the first that answered stays until it no longer does. */
-  async engine(signal: AbortSignal): Promise<Engine> {
-    this.#engine ??= await Engine.connect(this.connection, signal);
-    return this.#engine;
-  }
-
-  async outputSource(id: DockerId, tty: boolean, signal: AbortSignal): Promise<OutputSource> {
-    return dockerOutput((await this.engine(signal)).endpoint, id, tty);
+  /**
+   * The daemon at `endpoint` (as formatEndpoint writes it), whether it answers or not; without one the first of the hosts
+   * that answers now. Faults of Engine.connect.
+   */
+  async engine(signal: AbortSignal, endpoint?: string): Promise<Engine> {
+    const named = this.connection.endpoints.find((one) => formatEndpoint(one) === endpoint);
+    const chosen = named === undefined ? await Engine.connect(this.connection, signal) : new Engine(named);
+    const key = formatEndpoint(chosen.endpoint);
+    const engine = this.#engines.get(key) ?? chosen;
+    this.#engines.set(key, engine);
+    return engine;
   }
 }
 

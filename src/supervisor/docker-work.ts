@@ -8,10 +8,12 @@ import type { LifeEvent } from '../container/life.ts';
 import { LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.ts';
 import { updateLimits } from '../container/resources.ts';
 import type { Outcome } from '../container/termination.ts';
+import { formatEndpoint } from '../docker/connection.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { isDaemonAway } from '../docker/faults.ts';
-import { Fault, isFault, oneLine } from '../fault.ts';
-import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
+import { dockerOutput, type OutputSource } from '../docker/output.ts';
+import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { pauseMs, persist, rest } from '../host/pauses.ts';
 import { bootId, identify } from '../host/processes.ts';
@@ -30,6 +32,10 @@ export const DAEMON_AWAY_BOUND_MS = 60_000;
 const EXIT_SIGKILL = 137;
 const OOM_SETTLE_MS = 1_000;
 const OOM_LOOK_MS = 50;
+
+/** A create whose answer was lost is done by then, or never will be. */
+const LATE_CREATE_MS = 5_000;
+const LATE_CREATE_LOOK_MS = 500;
 
 export interface DockerWorkParts {
   readonly root: string;
@@ -54,6 +60,8 @@ export class DockerWork {
   #current: Promise<void> = Promise.resolve();
   #request: CreateRequest | undefined;
   #facts: ContainerFacts | undefined;
+  /** The change of limits under way. */
+  #limits: Promise<void> = Promise.resolve();
   /** We asked for the end. */
   #isStopped = false;
   /** Whether Docker may have a container of ours. */
@@ -75,7 +83,8 @@ export class DockerWork {
   /** Begins a task; its outcome comes as an event. */
   begin(task: 'look' | 'prepare' | 'create' | 'start' | 'follow'): void {
     const work = {
-      look: () => this.#look(),
+      // Of a container that may run nothing is concluded from our own failure.
+      look: () => this.#insist('looking for the container', () => this.#look(), this.#leaving.signal),
       prepare: () => this.#prepare(),
       create: () => this.#create(),
       start: () => this.#start(),
@@ -104,12 +113,17 @@ export class DockerWork {
     this.#parts.tell({ type: 'failed', why: oneLine(error) });
   }
 
+  /** The daemon that has the container, once one was asked to create it; before, whichever answers. */
+  async #engine(signal: AbortSignal): Promise<Engine> {
+    return await this.#parts.host.engine(signal, readFact(this.#parts.paths.dockerHost)?.trim());
+  }
+
   /**
    * Asks until there is an answer, whatever the error: of a container that may run nothing is concluded from not
    * having been able to look it up.
    */
   async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return await persist(async () => work(await this.#parts.host.engine(signal)), {
+    return await persist(async () => work(await this.#engine(signal)), {
       signal,
       log: this.#parts.log,
       what,
@@ -124,7 +138,7 @@ export class DockerWork {
     signal: AbortSignal,
     boundMs?: number,
   ): Promise<T> {
-    return await persist(async () => work(await this.#parts.host.engine(signal)), {
+    return await persist(async () => work(await this.#engine(signal)), {
       signal,
       log: this.#parts.log,
       what,
@@ -149,16 +163,22 @@ export class DockerWork {
     return facts === 'absent' || this.#isOurs(facts) ? facts : 'absent';
   }
 
+  /** As #find; where a create was begun and never answered, its container may still appear: it is waited for, a while. */
+  async #findLate(engine: Engine, signal: AbortSignal): Promise<ContainerFacts | 'absent'> {
+    const deadline = Date.now() + LATE_CREATE_MS;
+    for (;;) {
+      const facts = await this.#find(engine, signal);
+      if (facts !== 'absent' || this.#facts !== undefined || Date.now() > deadline) return facts;
+      await rest(LATE_CREATE_LOOK_MS, signal);
+    }
+  }
+
   async #look(): Promise<void> {
     const { paths, tell } = this.#parts;
     const { signal } = this.#leaving;
     // Known without Docker, which may be away: nothing was ever asked of it.
     if (!this.#mayExist) return tell({ type: 'found', docker: 'absent' });
-    const facts = await this.#insist(
-      'looking for the container',
-      (engine) => this.#find(engine, signal),
-      signal,
-    );
+    const facts = await this.#find(await this.#engine(signal), signal);
     if (facts === 'absent') {
       if (readDockerId(paths) === undefined) return tell({ type: 'found', docker: 'absent' });
       return tell({ type: 'ended', outcome: lost('The container was removed by somebody else') });
@@ -175,8 +195,8 @@ export class DockerWork {
       case 'removing':
       case 'exited':
       case 'dead':
-        await this.#resumeCopy(facts);
-        return this.#end(outcomeOf(facts));
+        this.#resumeOutput(facts);
+        return this.#end(outcomeOf(await this.#settled(facts, signal)));
     }
   }
 
@@ -203,6 +223,14 @@ export class DockerWork {
     const request = this.#request;
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
+    // Noted first: on another daemon the container would be looked for in vain.
+    const chosen = await this.#ask(
+      'choosing the daemon',
+      async (engine) => engine,
+      signal,
+      DAEMON_AWAY_BOUND_MS,
+    );
+    await writeFact(paths.dockerHost, `${formatEndpoint(chosen.endpoint)}\n`);
     await writeFact(paths.creating, '');
     const facts = await this.#ask(
       'creating the container',
@@ -210,7 +238,13 @@ export class DockerWork {
         // An earlier try may have been carried out though its answer was lost: look before each.
         const before = await this.#find(engine, signal);
         if (before !== 'absent') return before;
-        const id = await engine.createContainer(request, signal);
+        const id = await engine.createContainer(request, signal).catch(async (error: unknown) => {
+          if (!isFault(error, 'conflict')) throw error;
+          const holder = await engine.inspect(this.#name, signal);
+          if (holder !== 'absent' && !this.#isOurs(holder)) throw error;
+          // Docker reserves a name before it shows the container: an earlier request of ours is under way.
+          throw new Fault('timeout', `an earlier request for ${this.#name} is not done yet`, error);
+        });
         const created = await engine.inspect(id, signal);
         if (created === 'absent')
           throw new Fault('docker', 'the container vanished right after its creation');
@@ -227,15 +261,15 @@ export class DockerWork {
     const { tell } = this.#parts;
     const { signal } = this.#leaving;
     const facts = this.#expectFacts();
-    const source = await this.#parts.host.outputSource(facts.id, facts.tty, signal);
-    await this.output.open(source, facts, true);
+    const source = await this.#outputSource(facts, signal);
+    await this.output.open(source, facts);
     await this.#ask(
       'starting the container',
       (engine) => engine.start(facts.id, signal),
       signal,
       DAEMON_AWAY_BOUND_MS,
     );
-    const started = await this.#ask(
+    const started = await this.#insist(
       'inspecting the container',
       (engine) => engine.inspect(facts.id, signal),
       signal,
@@ -250,19 +284,17 @@ export class DockerWork {
 
   async #follow(): Promise<void> {
     const facts = this.#expectFacts();
-    await this.#resumeCopy(facts);
+    this.#resumeOutput(facts);
     void this.#awaitEnd(facts.id);
   }
 
-  /** Takes the output up where it was left; what cannot be had is reported by the copier, and ends no task. */
-  async #resumeCopy(facts: ContainerFacts): Promise<void> {
-    try {
-      const source = await this.#parts.host.outputSource(facts.id, facts.tty, this.#leaving.signal);
-      await this.output.open(source, facts, false);
-    } catch (error) {
-      this.#leaving.signal.throwIfAborted();
-      this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
-    }
+  async #outputSource(facts: ContainerFacts, signal: AbortSignal): Promise<OutputSource> {
+    const { endpoint } = await this.#engine(signal);
+    return dockerOutput(endpoint, facts.id, facts.tty);
+  }
+
+  #resumeOutput(facts: ContainerFacts): void {
+    this.output.resume(() => this.#outputSource(facts, this.#leaving.signal), facts);
   }
 
   /** Until the container no longer runs: then its outcome, whatever became of the daemon meanwhile. */
@@ -333,6 +365,12 @@ export class DockerWork {
 
   /** The limits that `update` left in the state directory, as far as they differ from those in force. */
   async applyLimits(signal: AbortSignal): Promise<void> {
+    // One after the other, each with what the file says then: two updates may overlap.
+    this.#limits = this.#limits.then(() => this.#applyLimitsOnce(signal));
+    await this.#limits;
+  }
+
+  async #applyLimitsOnce(signal: AbortSignal): Promise<void> {
     const { paths, request, log } = this.#parts;
     const wanted = parseLimits(readJsonFact(paths.limits));
     if (wanted === undefined || this.#facts === undefined) return;
@@ -367,7 +405,7 @@ export class DockerWork {
     await this.#insist(
       'removing the container',
       async (engine) => {
-        const facts = await this.#find(engine, signal);
+        const facts = await this.#findLate(engine, signal);
         if (facts !== 'absent') await engine.remove(facts.id, { force: true, volumes: true }, signal);
       },
       signal,
@@ -389,7 +427,18 @@ export class DockerWork {
     const { root, paths, request } = this.#parts;
     this.#facts = facts;
     this.#mayExist = true;
-    if (readDockerId(paths) !== facts.id) noteDockerId(root, paths, request.task.containerId, facts.id);
+    if (readDockerId(paths) === facts.id) return;
+    this.#bestEffort('the Docker id', () => noteDockerId(root, paths, request.task.containerId, facts.id));
+  }
+
+  /** A note of what Docker can be asked again: a full disk ends no task that runs. */
+  #bestEffort(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#parts.log.error('a fact could not be written', { what, error: oneLine(error) });
+    }
   }
 
   /** pid, with what proves later that it is still that process. */
@@ -397,8 +446,10 @@ export class DockerWork {
     const { paths } = this.#parts;
     const init = facts.pid === undefined ? undefined : identify(facts.pid);
     if (init === undefined) return;
-    writeFactSync(paths.pid, `${init.pid}\n`);
-    writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+    this.#bestEffort('the pid', () => {
+      writeFactSync(paths.pid, `${init.pid}\n`);
+      writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+    });
   }
 }
 

@@ -26,7 +26,11 @@ export async function listenForSlaves(
   const path = rootPaths(root).port;
   const last = Number(readFact(path)?.trim());
   if (Number.isInteger(last) && last > 0) {
-    if (await tryPort(port, last)) return;
+    if (await tryPort(port, last)) {
+      if (configured !== undefined && configured !== last)
+        log.warning('slaves know the executor port of before: it stays', { port: last, configured });
+      return;
+    }
     log.error('the executor port was taken meanwhile: kills of running tasks reach us only as destroy', {
       port: last,
     });

@@ -295,6 +295,11 @@ export class Keeper {
     }
   }
 
+  /** An error of what runs beside the queue: a bug, unless we are leaving. */
+  #unlessLeaving(error: unknown): void {
+    if (!this.#stopping.signal.aborted) this.#log.error('a task failed by a bug', { error: oneLine(error) });
+  }
+
   async #durably(what: string, work: () => Promise<void>): Promise<void> {
     await persist(work, { signal: this.#stopping.signal, log: this.#log, what, mayPass: hostMayPass });
   }
@@ -305,7 +310,8 @@ export class Keeper {
       timer,
       setTimeout(() => {
         this.#timers.delete(timer);
-        if (timer === 'wait-seen') void this.#missWait(ms);
+        if (timer === 'wait-seen')
+          void this.#missWait(ms).catch((error: unknown) => this.#unlessLeaving(error));
         else this.tell({ type: 'timeout', timer });
       }, ms),
     );

@@ -3,7 +3,7 @@
 
 import { mkdirSync, readdirSync } from 'node:fs';
 import { TaskState, type TaskStateNumber } from '../container/termination.ts';
-import { isFault } from '../fault.ts';
+import { errnoOf, isFault } from '../fault.ts';
 import { readFactBytes, readJsonFact, removeSync, writeFact, writeFactSync } from '../host/facts.ts';
 import { decode } from '../mesos/codec.ts';
 import { StatusUpdate } from '../mesos/messages.ts';
@@ -89,9 +89,14 @@ export class KeptUpdates {
   acknowledge(uuid: Buffer): KeptUpdate | undefined {
     const update = this.#pending.find((one) => one.uuid.equals(uuid));
     if (update === undefined) return undefined;
-    writeFactSync(this.#paths.acknowledged, '');
-    removeSync(update.path);
     this.#pending = this.#pending.filter((one) => one !== update);
+    try {
+      writeFactSync(this.#paths.acknowledged, '');
+      removeSync(update.path);
+    } catch (error) {
+      // A full disk, for one: the next supervisor sends it again, and the slave acknowledges it again.
+      if (errnoOf(error) === undefined) throw error;
+    }
     return update;
   }
 

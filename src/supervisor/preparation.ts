@@ -13,6 +13,7 @@ import { Fault, isFault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
+import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { DockerHost } from './docker-host.ts';
 import { urisOf } from './uris.ts';
@@ -55,6 +56,9 @@ export async function prepare(
       boundMs: awayBoundMs,
     });
 
+  const name = config.containers.switchUser ? (task.command.user ?? task.user) : undefined;
+  const user = name === undefined ? undefined : await lookUpUser(name, signal);
+
   const translation =
     options.options.length === 0
       ? undefined
@@ -86,6 +90,7 @@ export async function prepare(
     ...(translation === undefined ? {} : { translated: translation.request }),
     imageFacts: facts,
     slaveEnvironment,
+    ...(user === undefined ? {} : { user }),
   });
   if (!planned.ok) throw new Fault('refused', planned.why);
   for (const warning of planned.warnings) log.warning('plan', { warning });

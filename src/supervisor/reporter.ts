@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { LifeEvent } from '../container/life.ts';
 import type { TaskStateNumber } from '../container/termination.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
-import { readFact, readJsonFact, writeFactSync } from '../host/facts.ts';
+import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
 import { isAlive, type ProcessIdentity } from '../host/processes.ts';
@@ -384,7 +384,17 @@ export class ExecutorReporter implements TaskReporter {
 
   #noteRegistered(record: RegisteredRecord): void {
     this.#registered = record;
-    writeFactSync(this.#parts.paths.registered, JSON.stringify(record));
+    this.#note(this.#parts.paths.registered, JSON.stringify(record));
+  }
+
+  /** A fact that the next supervisor needs. What the slave said holds whether or not it can be written now. */
+  #note(path: string, content: string): void {
+    const { log } = this.#parts;
+    const { signal } = this.#closing;
+    const what = "noting the slave's word";
+    void persist(async () => writeFact(path, content), { signal, log, what, mayPass: hostMayPass }).catch(
+      () => {},
+    );
   }
 
   /** The slave is back, perhaps at another address: what is to be said goes over a link that stands, or is opened anew. */
@@ -392,7 +402,7 @@ export class ExecutorReporter implements TaskReporter {
     const { slaves, paths } = this.#parts;
     slaves.forget(this.#slave, this.#watcher);
     if (formatUpid(sender) !== formatUpid(this.#slave))
-      writeFactSync(paths.slaveAddress, `${formatUpid(sender)}\n`);
+      this.#note(paths.slaveAddress, `${formatUpid(sender)}\n`);
     this.#slave = sender;
     slaves.watch(sender, this.#watcher);
   }

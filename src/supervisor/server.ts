@@ -27,7 +27,12 @@ export async function serveRequests(
   const paths = rootPaths(root);
   removeSync(paths.socket);
   const directory = openSync(paths.supervisor, constants.O_RDONLY | constants.O_DIRECTORY);
-  const server = createServer((socket) => takeLine(socket, answer, log));
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    takeLine(socket, answer, log);
+  });
   server.maxConnections = CONNECTIONS_MAX;
   try {
     await listen(server, `/proc/self/fd/${directory}/socket`);
@@ -41,6 +46,8 @@ export async function serveRequests(
       // The runtime unlinks the name that it bound, so the directory stays open until that is done.
       server.close(() => closeSync(directory));
       removeSync(paths.socket);
+      // Whoever waits for an answer asks the next supervisor.
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

@@ -4,6 +4,7 @@
 
 import { writeFileSync } from 'node:fs';
 import type { MesosContainerId } from '../container/identity.ts';
+import { removeLeftDialogues } from '../docker/cli-dialogue.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { endLeftovers } from '../host/child.ts';
 import { removeAbandoned } from '../host/facts.ts';
@@ -64,6 +65,7 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   log.info('supervisor starts', { root, pid: process.pid });
   const supervisor = new Supervisor(root, log);
   try {
+    removeLeftDialogues();
     await supervisor.restore();
     const server = await serveRequests(root, (request) => supervisor.answer(request), log);
     try {
@@ -82,7 +84,8 @@ async function takeLock(path: string, stay: boolean, signal: AbortSignal): Promi
   for (;;) {
     const lock = await tryLock(path);
     if (lock !== undefined || !stay) return lock;
-    await rest(IDLE_LOOK_MS, signal);
+    await rest(IDLE_LOOK_MS, signal).catch(() => {});
+    if (signal.aborted) return undefined;
   }
 }
 
@@ -191,6 +194,10 @@ class Supervisor {
     if (request === undefined) throw new Fault('not-found', `there is no request for container ${id}`);
     const keeper = await this.#make(request, 'new');
     await keeper.lock();
+    if (this.#leaving.signal.aborted) {
+      await keeper.abandon();
+      throw new Fault('refused', 'the supervisor ends');
+    }
     if (!accept(paths)) {
       await keeper.abandon();
       throw new Fault('refused', `the launch of container ${id} was withdrawn`);

@@ -36,6 +36,7 @@ const RUNNING_FACTS = [
     'cid',
     'container.json',
     'creating',
+    'docker-host',
     'eid',
     'executor',
     'fs -> SANDBOX/fs',

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseMesosDuration } from '../../../src/container/duration.ts';
+import { LONGEST_MS, parseMesosDuration } from '../../../src/container/duration.ts';
 
 test('every unit that Mesos writes is understood', () => {
   const table: readonly (readonly [string, number])[] = [
@@ -17,6 +17,11 @@ test('every unit that Mesos writes is understood', () => {
     ['1weeks', 604_800_000],
   ];
   for (const [text, ms] of table) assert.equal(parseMesosDuration(text), ms, text);
+});
+
+test('what no timer can wait for is as long as one can', () => {
+  assert.equal(parseMesosDuration('4weeks'), LONGEST_MS);
+  assert.ok(LONGEST_MS < 2 ** 31 - 1);
 });
 
 test('anything else is no duration', () => {
