@@ -68,6 +68,19 @@ describe('plan', { skip: await skipWithoutTools() }, () => {
     assert.match(rest, /31001:8080/);
   });
 
+  it("runs as the task's user where the operator wants it so, and never as somebody whom the host does not know", async () => {
+    await host.configure('[containers]\nswitch_user: true');
+    try {
+      const known = await plan({ value: 'id', image: IMAGES.busybox, user: 'nobody' });
+      assert.equal(known.json.body.User, '65534:65534');
+      const unknown = await plan({ value: 'id', image: IMAGES.busybox, user: 'no-such-user' });
+      assert.equal(unknown.code, 4);
+      assert.match(unknown.stderr, /^deimos plan: this host has no user no-such-user\n$/);
+    } finally {
+      await host.configure('');
+    }
+  });
+
   it('shows no value of the environment, in no form', async () => {
     for (const options of [
       { env: { PASSWORD: SECRET, 'A B': SECRET, MULTI: `one\n${SECRET}\nthree` } },

@@ -146,6 +146,19 @@ test('removing a state takes its symlinks along, and no foreign ones', async () 
   assert.deepEqual(readdirSync(`${root}/mesos`), []);
 });
 
+test('a removal that was interrupted is no state any more, and is finished by the next one', async () => {
+  await using directory = await tempDirectory();
+  const root = prepareRoot(directory.at('root'));
+  mkdirSync(`${root}/mesos/~one-17-4242/lock`, { recursive: true });
+  writeFileSync(`${root}/mesos/~one-17-4242/accepted`, '');
+  assert.deepEqual(listIds(root), { ids: [], foreign: [] });
+  assert.deepEqual(
+    removeFinished(root, Date.now(), () => true),
+    [],
+  );
+  assert.deepEqual(readdirSync(`${root}/mesos`), []);
+});
+
 test('foreign entries are told apart from states and left alone', async () => {
   await using directory = await tempDirectory();
   const root = prepareRoot(directory.at('root'));
