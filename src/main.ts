@@ -5,7 +5,7 @@
 
 import { fstatSync, type Stats } from 'node:fs';
 import { errorLine, exitStatus } from './cli/exit-status.ts';
-import { fastCall } from './cli/fast.ts';
+import { type FastCall, fastCall } from './cli/fast.ts';
 import { Call, type GlobalOptions } from './commands/call.ts';
 import { oneLine } from './fault.ts';
 
@@ -56,10 +56,9 @@ function show(argv: readonly string[], error: unknown): void {
   process.stderr.write(`${errorLine(command, error)}\n`);
 }
 
-async function main(argv: readonly string[]): Promise<number> {
+async function main(argv: readonly string[], fast: FastCall | undefined): Promise<number> {
   let call: Call | undefined;
   try {
-    const fast = fastCall(argv);
     if (fast !== undefined) {
       call = newCall(fast.options);
       return await fast.run(call);
@@ -84,9 +83,12 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-void main(process.argv.slice(2)).then((status) => {
+const argv = process.argv.slice(2);
+const fast = fastCall(argv);
+void main(argv, fast).then((status) => {
   process.exitCode = status;
-  // A slave waits for our end, and its records were written synchronously: nothing that is still open may hold us up.
-  // Nor may a supervisor that has let go of its lock.
-  if (fastCall(process.argv.slice(2)) !== undefined || process.argv.includes('supervise')) process.exit();
+  // Nothing that is still open may hold us up: a slave waits for our end, and a supervisor has let go of its lock. Records
+  // were written synchronously; what was printed for people is let out first.
+  if (fast !== undefined) process.exit();
+  process.stdout.write('', () => process.exit());
 });

@@ -4,12 +4,11 @@
 import { Fault, isFault } from '../fault.ts';
 import { type CgroupUsage, readUsage } from '../host/cgroups.ts';
 import { readJsonFact } from '../host/facts.ts';
-import { bootId, identify } from '../host/processes.ts';
+import { isAlive, isNotedAlive, parseNoted } from '../host/processes.ts';
 import { readRecord, writeRecord } from '../mesos/record.ts';
 import { decodeContainerId, encodeResourceStatistics } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseInit } from '../state/records.ts';
 import { admission, hasFact, readRequest } from '../state/store.ts';
 import type { Call } from './call.ts';
 
@@ -58,14 +57,13 @@ export async function usage(call: Call): Promise<number> {
 
 /** Before the container runs: what it is going to have. `ended`: it has, or never ran. */
 function usageOf(paths: ContainerPaths): CgroupUsage | 'ended' {
-  const init = parseInit(readJsonFact(paths.init));
+  const init = parseNoted(readJsonFact(paths.init));
   if (init === undefined) return hasFact(paths.outcome) ? 'ended' : limitsOf(paths);
-  const stillIt = (): boolean => identify(init.pid)?.startTime === init.startTime;
-  if (stillIt() && init.bootId === bootId()) {
+  if (isNotedAlive(init)) {
     try {
       const used = readUsage(init.pid);
       // Looked at again afterwards: a pid that was reused meanwhile would have given another's numbers.
-      if (stillIt()) return used;
+      if (isAlive(init)) return used;
     } catch (error) {
       if (!isFault(error, 'not-found')) throw error;
     }

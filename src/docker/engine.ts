@@ -2,7 +2,6 @@
 // stopped) are returned; everything else is a Fault whose kind tells the caller what to do. Every request but waiting is
 // bounded, and repeated only where carrying it out twice is the same as once.
 
-import type Docker from 'dockerode';
 import type { CreateRequest, HostConfig } from '../container/create-request.ts';
 import { type DockerId, dockerId } from '../container/identity.ts';
 import type { ImageRef } from '../container/image.ts';
@@ -10,10 +9,10 @@ import { type ImageFacts, LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.
 import { parseExposedPorts } from '../container/ports.ts';
 import type { UpdateBody } from '../container/resources.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
+import { rest } from '../host/pauses.ts';
 import { Client, type RequestOptions, readAnswer } from './client.ts';
 import { type Connection, type Endpoint, formatEndpoint } from './connection.ts';
-import { dockerFault, isDaemonAway, statusOf } from './faults.ts';
-import { pause } from './pause.ts';
+import { dockerFault, mayPass, statusOf } from './faults.ts';
 
 export const REQUEST_TIMEOUT_MS = 30_000;
 export const REQUEST_TRIES = 3;
@@ -106,11 +105,6 @@ export class Engine {
     }
     const hosts = connection.endpoints.map(formatEndpoint).join(', ');
     throw new Fault('docker', `none of the Docker hosts ${hosts} answers: ${oneLine(last)}`, last);
-  }
-
-  /** dockerode, for attaching. */
-  docker(): Promise<Docker> {
-    return this.client.docker();
   }
 
   /** The headers of the daemon's `/_ping`: its versions. One try. */
@@ -231,7 +225,7 @@ export class Engine {
         // A forced removal conflicts with nothing but another one, which may not have marked the container yet.
         const isUnderWay = options.force || facts.state === 'removing';
         if (!isUnderWay || performance.now() > deadline) throw error;
-        await pause(REMOVAL_PAUSE_MS, signal);
+        await rest(REMOVAL_PAUSE_MS, signal);
       }
     }
   }
@@ -297,9 +291,8 @@ export class Engine {
         const call = (bounded: AbortSignal) => this.client.ask(method, path, bounded, options);
         return (await this.#once(doing, timeoutMs, signal, call)).json;
       } catch (error) {
-        const again = isFault(error, 'timeout') || isDaemonAway(error);
-        if (!again || attempt >= REQUEST_TRIES) throw error;
-        await pause(RETRY_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + Math.random()), signal);
+        if (!mayPass(error) || attempt >= REQUEST_TRIES) throw error;
+        await rest(RETRY_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + Math.random()), signal);
       }
     }
   }

@@ -44,6 +44,11 @@ export function isDaemonAway(error: unknown): boolean {
   return statusOf(error) === undefined && AWAY.has(errnoOf(error) ?? '');
 }
 
+/** Whether asking again may help: the daemon was away, or has not answered in time. */
+export function mayPass(error: unknown): boolean {
+  return isFault(error, 'timeout') || isDaemonAway(error);
+}
+
 function kindOf(status: number | undefined): FaultKind {
   switch (status) {
     case 400:

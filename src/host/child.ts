@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { errnoOf, escapeControl, Fault } from '../fault.ts';
 import { readJsonFact, removeSync, writeFactSync } from './facts.ts';
-import { bootId, identify, isAlive, processStat } from './processes.ts';
+import { bootId, identify, isAlive, noted, parseNoted, processStat } from './processes.ts';
 import { underSetpriv } from './programs.ts';
 
 /** Of what a program writes the last part is kept: its complaint stands at the end. */
@@ -139,33 +139,20 @@ export function bytesWrittenBy(pid: number): number {
 export function endLeftovers(directory: string): number {
   let killed = 0;
   for (const name of namesIn(directory)) {
-    const noted = parseNote(readJsonFact(`${directory}/${name}`));
-    if (noted !== undefined && noted.bootId === bootId()) killed += killSession(noted.pid, noted.startTime);
+    const leader = parseNoted(readJsonFact(`${directory}/${name}`));
+    if (leader !== undefined && leader.bootId === bootId())
+      killed += killSession(leader.pid, leader.startTime);
     removeSync(`${directory}/${name}`);
   }
   return killed;
-}
-
-interface Note {
-  readonly pid: number;
-  readonly startTime: number;
-  readonly bootId: string;
 }
 
 function noteGroup(directory: string, pid: number | undefined): string | undefined {
   const identity = pid === undefined ? undefined : identify(pid);
   if (identity === undefined) return undefined;
   const path = `${directory}/${identity.pid}`;
-  writeFactSync(path, JSON.stringify({ ...identity, bootId: bootId() }));
+  writeFactSync(path, JSON.stringify(noted(identity)));
   return path;
-}
-
-function parseNote(value: unknown): Note | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid <= 1) return undefined;
-  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
-  if (!('bootId' in value) || typeof value.bootId !== 'string') return undefined;
-  return { pid: value.pid, startTime: value.startTime, bootId: value.bootId };
 }
 
 /** A session keeps its leader's number taken for as long as a member lives. */

@@ -73,7 +73,7 @@ export async function writeFact(path: string, content: string | Uint8Array): Pro
 }
 
 /** Makes renames and new names in a directory outlive a crash of the host. */
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   const directory = await promises.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await directory.datasync();

@@ -68,6 +68,38 @@ export function bootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
+/** A process as it is kept on disk, where it must not be believed in another boot. */
+export interface NotedProcess extends ProcessIdentity {
+  readonly bootId: string;
+}
+
+/** A process of this boot, to be kept. */
+export function noted(process: ProcessIdentity): NotedProcess {
+  return { ...process, bootId: bootId() };
+}
+
+/** Whether that very process still lives, in this boot. */
+export function isNotedAlive(process: NotedProcess): boolean {
+  return isAlive(process) && process.bootId === bootId();
+}
+
+/** pid and start time from JSON that was kept; undefined for anything else. */
+export function parseProcess(value: unknown): ProcessIdentity | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid <= 1) return undefined;
+  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
+  return { pid: value.pid, startTime: value.startTime };
+}
+
+/** As parseProcess, with its boot. */
+export function parseNoted(value: unknown): NotedProcess | undefined {
+  const process = parseProcess(value);
+  if (process === undefined || typeof value !== 'object' || value === null) return undefined;
+  return 'bootId' in value && typeof value.bootId === 'string'
+    ? { ...process, bootId: value.bootId }
+    : undefined;
+}
+
 /** `pid:startTime`, as it is handed on in an argv. */
 export function formatIdentity(process: ProcessIdentity): string {
   return `${process.pid}:${process.startTime}`;

@@ -34,13 +34,6 @@ export interface RegisteredRecord {
   readonly takesKilling: boolean;
 }
 
-/** The container's init process: believed only within the same boot and with the same start time. */
-export interface InitRecord {
-  readonly pid: number;
-  readonly startTime: number;
-  readonly bootId: string;
-}
-
 export interface LimitsRecord {
   readonly cpus?: number;
   readonly memMb?: number;
@@ -64,21 +57,6 @@ export function parseRegistered(value: unknown): RegisteredRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if (!('slaveId' in value) || typeof value.slaveId !== 'string') return undefined;
   return { slaveId: value.slaveId, takesKilling: 'takesKilling' in value && value.takesKilling === true };
-}
-
-/** A process by pid and start time, as `wait` notes its slave; undefined where it could not tell. */
-export function parseProcess(value: unknown): Pick<InitRecord, 'pid' | 'startTime'> | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid <= 1) return undefined;
-  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
-  return { pid: value.pid, startTime: value.startTime };
-}
-
-export function parseInit(value: unknown): InitRecord | undefined {
-  const process = parseProcess(value);
-  if (process === undefined || typeof value !== 'object' || value === null) return undefined;
-  if (!('bootId' in value) || typeof value.bootId !== 'string') return undefined;
-  return { ...process, bootId: value.bootId };
 }
 
 export function parseLimits(value: unknown): LimitsRecord | undefined {

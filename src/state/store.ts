@@ -33,7 +33,8 @@ const LOCK_NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 /** How far the launch of a container got. `absent`: no such state; `foreign`: a state of the Deimos of 2014. */
 export type Admission = 'absent' | 'foreign' | 'incomplete' | 'pending' | 'accepted' | 'withdrawn';
 
-function exists(path: string): boolean {
+/** Whether a fact has been written. */
+export function hasFact(path: string): boolean {
   try {
     lstatSync(path);
     return true;
@@ -43,18 +44,13 @@ function exists(path: string): boolean {
   }
 }
 
-/** Whether a fact has been written. */
-export function hasFact(path: string): boolean {
-  return exists(path);
-}
-
 export function admission(paths: ContainerPaths): Admission {
-  if (!exists(paths.directory)) return 'absent';
-  if (exists(paths.accepted)) return 'accepted';
-  if (exists(paths.pending)) return 'pending';
-  if (exists(paths.withdrawn)) return 'withdrawn';
-  if (exists(paths.request)) return 'incomplete';
-  return exists(paths.dockerId) && exists(paths.mesosContainerId) ? 'foreign' : 'incomplete';
+  if (!hasFact(paths.directory)) return 'absent';
+  if (hasFact(paths.accepted)) return 'accepted';
+  if (hasFact(paths.pending)) return 'pending';
+  if (hasFact(paths.withdrawn)) return 'withdrawn';
+  if (hasFact(paths.request)) return 'incomplete';
+  return hasFact(paths.dockerId) && hasFact(paths.mesosContainerId) ? 'foreign' : 'incomplete';
 }
 
 /**
@@ -120,14 +116,14 @@ function linkStartTime(root: string, iso: string, id: MesosContainerId): string 
 
 /** The supervisor's half of the decision: true if the request is now accepted, false if it was withdrawn first. Repeatable. */
 export function accept(paths: ContainerPaths): boolean {
-  if (!renameIfThere(paths.pending, paths.accepted) && !exists(paths.accepted)) return false;
+  if (!renameIfThere(paths.pending, paths.accepted) && !hasFact(paths.accepted)) return false;
   syncPathSync(paths.directory);
   return true;
 }
 
 /** The launch's half: true if nothing will run, false if the supervisor has accepted. Repeatable. */
 export function withdraw(paths: ContainerPaths): boolean {
-  return renameIfThere(paths.pending, paths.withdrawn) || !exists(paths.accepted);
+  return renameIfThere(paths.pending, paths.withdrawn) || !hasFact(paths.accepted);
 }
 
 /** The request, or undefined where it is absent or torn. Throws Fault `protocol` for another release's version. */
@@ -172,8 +168,8 @@ export function listIds(root: string): { ids: MesosContainerId[]; foreign: strin
 
 /** Accepted, and not all of its end is done: a supervisor has to look after it. */
 export function needsSupervisor(paths: ContainerPaths): boolean {
-  if (exists(paths.pending)) return false;
-  return exists(paths.accepted) && !(exists(paths.termination) && exists(paths.removed));
+  if (hasFact(paths.pending)) return false;
+  return hasFact(paths.accepted) && !(hasFact(paths.termination) && hasFact(paths.removed));
 }
 
 /** Removes the whole state with its symlinks. The caller has made sure that nobody needs it. Repeatable. */

@@ -10,13 +10,13 @@ import { updateLimits } from '../container/resources.ts';
 import type { Outcome } from '../container/termination.ts';
 import { formatEndpoint } from '../docker/connection.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
-import { isDaemonAway } from '../docker/faults.ts';
+import { mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { pauseMs, persist, rest } from '../host/pauses.ts';
-import { bootId, identify } from '../host/processes.ts';
+import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
+import { identify, noted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
@@ -123,28 +123,17 @@ export class DockerWork {
    * having been able to look it up.
    */
   async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return await persist(async () => work(await this.#engine(signal)), {
-      signal,
-      log: this.#parts.log,
-      what,
-      mayPass: () => true,
-    });
+    return await this.#persist(work, { what, signal, mayPass: () => true });
   }
 
-  /** Asks Docker, again and again where it is away: for ever, or as long as `boundMs`. */
-  async #ask<T>(
-    what: string,
-    work: (engine: Engine) => Promise<T>,
-    signal: AbortSignal,
-    boundMs?: number,
-  ): Promise<T> {
-    return await persist(async () => work(await this.#engine(signal)), {
-      signal,
-      log: this.#parts.log,
-      what,
-      mayPass: (error) => isDaemonAway(error) || isFault(error, 'timeout'),
-      ...(boundMs === undefined ? {} : { boundMs }),
-    });
+  /** Asks Docker, again where it is away, for as long as a task that is being started waits for it. */
+  async #ask<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return await this.#persist(work, { what, signal, mayPass, boundMs: DAEMON_AWAY_BOUND_MS });
+  }
+
+  async #persist<T>(work: (engine: Engine) => Promise<T>, options: Omit<PersistOptions, 'log'>): Promise<T> {
+    const again = async (): Promise<T> => await work(await this.#engine(options.signal));
+    return await persist(again, { ...options, log: this.#parts.log });
   }
 
   /** Whether that container was created for this one, by this or an earlier supervisor of this root. */
@@ -224,12 +213,7 @@ export class DockerWork {
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
     // Noted first: on another daemon the container would be looked for in vain.
-    const chosen = await this.#ask(
-      'choosing the daemon',
-      async (engine) => engine,
-      signal,
-      DAEMON_AWAY_BOUND_MS,
-    );
+    const chosen = await this.#ask('choosing the daemon', async (engine) => engine, signal);
     await writeFact(paths.dockerHost, `${formatEndpoint(chosen.endpoint)}\n`);
     await writeFact(paths.creating, '');
     const facts = await this.#ask(
@@ -251,7 +235,6 @@ export class DockerWork {
         return created;
       },
       signal,
-      DAEMON_AWAY_BOUND_MS,
     );
     this.#note(facts);
     tell({ type: 'created' });
@@ -263,12 +246,7 @@ export class DockerWork {
     const facts = this.#expectFacts();
     const source = await this.#outputSource(facts, signal);
     await this.output.open(source, facts);
-    await this.#ask(
-      'starting the container',
-      (engine) => engine.start(facts.id, signal),
-      signal,
-      DAEMON_AWAY_BOUND_MS,
-    );
+    await this.#ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
     const started = await this.#insist(
       'inspecting the container',
       (engine) => engine.inspect(facts.id, signal),
@@ -357,7 +335,7 @@ export class DockerWork {
     const { paths, log } = this.#parts;
     const { id } = this.#expectFacts();
     const ask = (what: string, work: (engine: Engine) => Promise<unknown>): Promise<unknown> =>
-      this.#ask(what, work, signal, DAEMON_AWAY_BOUND_MS);
+      this.#ask(what, work, signal);
     void stopContainer({ id, init: paths.init, ask, log }, graceMs, signal).catch((error: unknown) => {
       if (!signal.aborted) log.error('stopping failed', { error: oneLine(error) });
     });
@@ -376,21 +354,11 @@ export class DockerWork {
     if (wanted === undefined || this.#facts === undefined) return;
     const { id } = this.#facts;
     try {
-      const facts = await this.#ask(
-        'inspecting',
-        (engine) => engine.inspect(id, signal),
-        signal,
-        DAEMON_AWAY_BOUND_MS,
-      );
+      const facts = await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
       if (facts === 'absent') return;
       const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);
       if (body === undefined) return;
-      await this.#ask(
-        'updating limits',
-        (engine) => engine.updateLimits(id, body, signal),
-        signal,
-        DAEMON_AWAY_BOUND_MS,
-      );
+      await this.#ask('updating limits', (engine) => engine.updateLimits(id, body, signal), signal);
       log.info('limits changed', { ...body });
     } catch (error) {
       // The container may have ended meanwhile; a task is never ended for its limits.
@@ -448,7 +416,7 @@ export class DockerWork {
     if (init === undefined) return;
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
-      writeFactSync(paths.init, JSON.stringify({ ...init, bootId: bootId() }));
+      writeFactSync(paths.init, JSON.stringify(noted(init)));
     });
   }
 }

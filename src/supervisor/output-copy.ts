@@ -5,10 +5,9 @@
 import { join as joinPath } from 'node:path';
 import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
-import { pause } from '../docker/pause.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
-import { pauseMs } from '../host/pauses.ts';
+import { pauseMs, rest } from '../host/pauses.ts';
 import { type AttachState, Handover } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
 import { catchUp, endsAlike, pinBeginning } from './output-log.ts';
@@ -165,7 +164,7 @@ class Copier {
         if (tries === 0) log.warning('output: Docker fails, will be tried again', { error: oneLine(error) });
       }
       session = undefined;
-      await pause(pauseMs(tries), signal);
+      await rest(pauseMs(tries), signal);
     }
     for (const lane of this.#lanes) lane.settle();
     return { lost: this.#lanes.flatMap((lane) => lane.losses) };
@@ -255,7 +254,7 @@ class Copier {
           gatherMs = wasIdle ? GATHER_MS_MIN : Math.min(Math.max(gatherMs * 2, GATHER_MS_MIN), GATHER_MS_MAX);
           // Less than was asked for: the socket was empty then.
           caughtUpMs = receivedMs;
-          await pause(gatherMs, signal);
+          await rest(gatherMs, signal);
         }
       }
     } finally {
@@ -304,7 +303,7 @@ class Copier {
     this.#pinned.add(lane);
     const { source, log } = this.#deps;
     const pin = async (): Promise<void> => {
-      await pause(PIN_AFTER_MS, session.signal);
+      await rest(PIN_AFTER_MS, session.signal);
       await pinBeginning(lane, source, session.signal);
     };
     pin().catch((error: unknown) => {
@@ -319,7 +318,7 @@ class Copier {
     const begin = performance.now();
     while (await source.isAlive(signal)) {
       if (performance.now() - begin > ENDING_BOUND_MS) return false;
-      await pause(ENDING_POLL_MS, signal);
+      await rest(ENDING_POLL_MS, signal);
     }
     return true;
   }

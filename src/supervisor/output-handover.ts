@@ -3,9 +3,9 @@
 
 import { join } from '../container/join.ts';
 import type { OutputSource } from '../docker/output.ts';
-import { pause } from '../docker/pause.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import type { OutputLane } from './output-lane.ts';
 import { type Appended, readOn } from './output-log.ts';
 
@@ -205,12 +205,12 @@ export class Handover {
   }
 
   async #restUnlessMore(pauseMs: number, isFull: boolean): Promise<void> {
-    await pause(SETTLE_MS, this.#signal);
+    await rest(SETTLE_MS, this.#signal);
     if (pauseMs <= SETTLE_MS || isFull) return;
     const timer = new AbortController();
     const signal = AbortSignal.any([timer.signal, this.#signal]);
     try {
-      await Promise.race([pause(pauseMs - SETTLE_MS, signal), this.#more()]);
+      await Promise.race([rest(pauseMs - SETTLE_MS, signal), this.#more()]);
     } finally {
       timer.abort();
     }

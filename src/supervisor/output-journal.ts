@@ -11,7 +11,6 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   readSync,
   write,
   writeSync,
@@ -19,6 +18,7 @@ import {
 } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { errnoOf, Fault } from '../fault.ts';
+import { bootId } from '../host/processes.ts';
 
 /** The largest append. */
 export const CHUNK_BYTES_MAX = 64 * 1024;
@@ -27,7 +27,6 @@ const SEGMENTS = 2;
 const HEADER_BYTES = 88;
 const MAGIC = 0x314f4344;
 const CRC_AT = HEADER_BYTES - 4;
-const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 /** A short append ends at a multiple of this in the file, whatever the file system's blocks are. */
 const PARTIAL_ALIGN_BYTES = 512;
 /** How much of what others appended to the file in the meantime is looked through. */
@@ -65,7 +64,7 @@ interface Found {
 
 export class Journal {
   readonly #fd: number;
-  readonly #bootCrc = crc32(readFileSync(BOOT_ID));
+  readonly #bootCrc = crc32(bootId());
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #sequence = 1n;
   #segment = 0;

@@ -3,9 +3,9 @@
 
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import type { StreamName } from '../docker/frames.ts';
-import { pause } from '../docker/pause.ts';
 import { errnoOf, isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import { appendLine, openAppend } from '../host/sandbox.ts';
 import { CHUNK_BYTES_MAX, Journal, type JournalState, type Recovered, writevAt } from './output-journal.ts';
 
@@ -155,7 +155,7 @@ export class OutputLane {
           return;
         }
       }
-      await pause(pauseMs, signal);
+      await rest(pauseMs, signal);
     }
   }
 

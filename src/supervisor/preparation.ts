@@ -7,9 +7,9 @@ import { chooseImage } from '../container/image.ts';
 import { taskOptions } from '../container/options.ts';
 import { plan } from '../container/plan.ts';
 import type { Engine, EngineImageFacts } from '../docker/engine.ts';
-import { isDaemonAway } from '../docker/faults.ts';
+import { mayPass } from '../docker/faults.ts';
 import { translateOptions } from '../docker/translate.ts';
-import { Fault, isFault } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
@@ -52,7 +52,7 @@ export async function prepare(
       signal,
       log,
       what,
-      mayPass: (error) => isDaemonAway(error) || isFault(error, 'timeout'),
+      mayPass,
       boundMs: awayBoundMs,
     });
 

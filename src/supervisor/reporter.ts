@@ -9,7 +9,7 @@ import { Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
-import { isAlive, type ProcessIdentity } from '../host/processes.ts';
+import { isAlive, type ProcessIdentity, parseProcess } from '../host/processes.ts';
 import {
   parseSlaveMessage,
   registerExecutor,
@@ -21,12 +21,7 @@ import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
 import type { Reason } from '../mesos/messages.ts';
 import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import {
-  parseProcess,
-  parseRegistered,
-  type RegisteredRecord,
-  type RequestRecord,
-} from '../state/records.ts';
+import { parseRegistered, type RegisteredRecord, type RequestRecord } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import { isTerminal, KeptUpdates } from './kept-updates.ts';
 import type { Slaves } from './slaves.ts';

@@ -7,8 +7,7 @@ import { oneLine } from '../fault.ts';
 import { readJsonFact } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
-import { bootId, isAlive } from '../host/processes.ts';
-import { parseInit } from '../state/records.ts';
+import { isNotedAlive, parseNoted } from '../host/processes.ts';
 
 /** After the grace: until SIGKILL is sent through Docker once more, and then to the pid itself. */
 const KILL_AFTER_MS = 10_000;
@@ -42,8 +41,8 @@ export async function stopContainer(
   log.warning('the container does not end, killing it', { graceMs });
   begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
   await rest(KILL_PID_AFTER_MS, signal);
-  const found = parseInit(readJsonFact(init));
-  if (found !== undefined && found.bootId === bootId() && isAlive(found)) {
+  const found = parseNoted(readJsonFact(init));
+  if (found !== undefined && isNotedAlive(found)) {
     log.warning('Docker does not end the container, killing its init', { pid: found.pid });
     process.kill(found.pid, 'SIGKILL');
   }

@@ -3,7 +3,7 @@
 // note of the root in /run, which goes with it.
 
 import { randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { decode, encode, type Input } from '../../src/mesos/codec.ts';
@@ -11,12 +11,11 @@ import { Launch, TaskInfo, Wait } from '../../src/mesos/messages.ts';
 import { type Outcome, outcomeOf } from './command.ts';
 import { killAll } from './proc.ts';
 import { type FoundProcess, processesOf } from './processes.ts';
+import { forgetRoots, notedRoots } from './roots.ts';
 import type { TaskToRun } from './tasks.ts';
 import { tempDirectory } from './temp.ts';
 
 export const BINARY = fileURLToPath(new URL('../../dist/deimos', import.meta.url));
-
-const ROOTS_IN_USE = '/run/deimos.roots';
 
 export interface Installation extends AsyncDisposable {
   /** A path in its directory. */
@@ -41,10 +40,6 @@ export async function install(): Promise<Installation> {
   const configFile = directory.at('deimos.cfg');
   const processes = () =>
     processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
-  const notedRoots = () =>
-    (existsSync(ROOTS_IN_USE) ? readdirSync(ROOTS_IN_USE) : []).filter((name) =>
-      decodeURIComponent(name).startsWith(directory.path),
-    );
   const installation: Installation = {
     at: directory.at,
     root,
@@ -68,11 +63,11 @@ export async function install(): Promise<Installation> {
           ? readdirSync(`${root}/${name}`).map((entry) => `${name}/${entry}`)
           : [],
       ),
-      ...notedRoots().map((name) => `noted: ${name}`),
+      ...notedRoots(directory.path).map((name) => `noted: ${name}`),
     ],
     [Symbol.asyncDispose]: async () => {
       await killAll(processes().map(({ pid }) => pid));
-      for (const name of notedRoots()) rmSync(`${ROOTS_IN_USE}/${name}`);
+      forgetRoots(directory.path);
       await directory[Symbol.asyncDispose]();
     },
   };
