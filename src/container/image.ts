@@ -19,6 +19,7 @@ export interface OsRelease {
   readonly id?: string;
   readonly versionId?: string;
   readonly versionCodename?: string;
+  readonly prettyName?: string;
 }
 
 // The grammar of distribution/reference: [domain/]path[:tag][@digest], the path in lower case.
@@ -89,14 +90,20 @@ function hubImage(os: OsRelease): HubImage | undefined {
   switch (id) {
     case undefined:
       return undefined;
-    case 'debian': // testing and unstable have no VERSION_ID
-      return { name: 'debian', tag: version ?? os.versionCodename?.toLowerCase() };
+    case 'debian': // testing and unstable have no VERSION_ID, those before bookworm no code name but in words
+      return { name: 'debian', tag: version ?? (os.versionCodename?.toLowerCase() || beforeSid(os)) };
+    case 'centos': // the hub has no Stream, and nothing behind 8 is anything else
+      return { name: 'centos', tag: Number(major) > 8 ? undefined : version };
     case 'rhel': // one repository for each major release
       return major === undefined ? undefined : { own: 'redhat', name: `ubi${major}`, tag: version };
-    case 'rocky':
-      return { name: 'rockylinux', tag: version };
+    case 'rocky': // what stands there without an account ends with 9.3
+      return { own: 'rockylinux', name: 'rockylinux', tag: version };
     case 'amzn':
       return { name: 'amazonlinux', tag: version };
+    case 'opensuse': // of before 2018: Leap 42, and Tumbleweed with a date
+      return /^\d{8}$/.test(version ?? '')
+        ? { own: 'opensuse', name: 'tumbleweed', tag: 'latest' }
+        : { own: 'opensuse', name: 'leap', tag: version };
     case 'opensuse-leap':
       return { own: 'opensuse', name: 'leap', tag: version };
     case 'opensuse-tumbleweed': // rolling: its VERSION_ID is a date that has no tag
@@ -104,9 +111,16 @@ function hubImage(os: OsRelease): HubImage | undefined {
     case 'arch':
     case 'archarm':
       return { name: 'archlinux', tag: 'latest' };
-    default: // ubuntu, centos, almalinux, fedora, alpine: ID and VERSION_ID as they stand
+    case 'alpine': // between two releases
+      return { name: 'alpine', tag: version?.includes('_alpha') ? 'edge' : version };
+    default: // ubuntu, almalinux, fedora: ID and VERSION_ID as they stand
       return { name: id, tag: version };
   }
+}
+
+/** `bullseye` of `Debian GNU/Linux bullseye/sid`. */
+function beforeSid({ prettyName }: OsRelease): string | undefined {
+  return /\b([a-z]+)\/sid$/.exec(prettyName ?? '')?.[1];
 }
 
 function guessImage(

@@ -7,6 +7,7 @@ export interface OsRelease {
   readonly id?: string;
   readonly versionId?: string;
   readonly versionCodename?: string;
+  readonly prettyName?: string;
 }
 
 const PLACES = ['/etc/os-release', '/usr/lib/os-release'];
@@ -34,9 +35,11 @@ export function parseOsRelease(text: string): OsRelease {
   const id = values.get('ID');
   const versionId = values.get('VERSION_ID');
   const versionCodename = values.get('VERSION_CODENAME');
+  const prettyName = values.get('PRETTY_NAME');
   return {
     ...(id ? { id } : {}),
     ...(versionId ? { versionId } : {}),
     ...(versionCodename ? { versionCodename } : {}),
+    ...(prettyName ? { prettyName } : {}),
   };
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { DEFAULT_CONFIG } from '../../../src/config/schema.ts';
 import { chooseImage, parseImageUrl, parseReference } from '../../../src/container/image.ts';
 import type { OldContainer } from '../../../src/container/task.ts';
+import { parseOsRelease } from '../../../src/host/os-release.ts';
 
 const named = (answer: ReturnType<typeof parseReference>) => (answer.ok ? answer.image : undefined);
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
@@ -144,25 +145,47 @@ describe('which image a task runs', () => {
     assert.equal(named(chooseImage({ kind: 'command', container: url }, config(), {}, debian)), undefined);
   });
 
-  const guesses: readonly (readonly [id: string, version: string | undefined, image: string | undefined])[] =
-    [
-      ['debian', '12', 'debian:12'],
-      ['ubuntu', '22.04', 'ubuntu:22.04'],
-      ['centos', '7', 'centos:7'],
-      ['rhel', '9.3', 'redhat/ubi9:9.3'],
-      ['rocky', '9.3', 'rockylinux:9.3'],
-      ['almalinux', '9.3', 'almalinux:9.3'],
-      ['fedora', '39', 'fedora:39'],
-      ['amzn', '2023', 'amazonlinux:2023'],
-      ['opensuse-leap', '15.5', 'opensuse/leap:15.5'],
-      ['opensuse-tumbleweed', '20240101', 'opensuse/tumbleweed:latest'],
-      ['alpine', '3.19.1', 'alpine:3.19.1'],
-      ['arch', undefined, 'archlinux:latest'],
-      ['plan9', undefined, undefined],
-    ];
-  for (const [id, versionId, image] of guesses) {
-    test(`${id} ${versionId ?? ''} is ${image}`, () => {
-      const os = versionId === undefined ? { id } : { id, versionId };
+  // What /etc/os-release says of the host, as far as it matters, and what the hub has for it.
+  const guesses: readonly (readonly [release: string, image: string | undefined])[] = [
+    ['ID=debian VERSION_ID="8" VERSION="8 (jessie)"', 'debian:8'],
+    ['ID=debian VERSION_ID="12" VERSION_CODENAME=bookworm', 'debian:12'],
+    ['ID=debian VERSION_ID="13" VERSION_CODENAME=trixie', 'debian:13'],
+    ['ID=debian VERSION_CODENAME=forky PRETTY_NAME="Debian GNU/Linux forky/sid"', 'debian:forky'],
+    ['ID=debian PRETTY_NAME="Debian GNU/Linux bullseye/sid"', 'debian:bullseye'],
+    ['ID=debian PRETTY_NAME="Debian GNU/Linux"', undefined],
+    ['ID=ubuntu ID_LIKE=debian VERSION_ID="14.04"', 'ubuntu:14.04'],
+    ['ID=ubuntu ID_LIKE=debian VERSION_ID="24.04" VERSION_CODENAME=noble', 'ubuntu:24.04'],
+    ['ID="centos" ID_LIKE="rhel fedora" VERSION_ID="7"', 'centos:7'],
+    ['ID="centos" ID_LIKE="rhel fedora" VERSION_ID="8"', 'centos:8'],
+    ['ID="centos" ID_LIKE="rhel fedora" VERSION_ID="9" PRETTY_NAME="CentOS Stream 9"', undefined],
+    ['ID="centos" ID_LIKE="rhel fedora" VERSION_ID="10"', undefined],
+    ['ID="rhel" VERSION_ID="7.9"', 'redhat/ubi7:7.9'],
+    ['ID="rhel" VERSION_ID="8.10"', 'redhat/ubi8:8.10'],
+    ['ID="rhel" VERSION_ID="10.0"', 'redhat/ubi10:10.0'],
+    ['ID="rocky" VERSION_ID="8.10"', 'rockylinux/rockylinux:8.10'],
+    ['ID="rocky" VERSION_ID="9.5"', 'rockylinux/rockylinux:9.5'],
+    ['ID="almalinux" VERSION_ID="8.10"', 'almalinux:8.10'],
+    ['ID="almalinux" VERSION_ID="9.5"', 'almalinux:9.5'],
+    ['ID=fedora VERSION_ID=20', 'fedora:20'],
+    ['ID=fedora VERSION_ID=41 VERSION_CODENAME=""', 'fedora:41'],
+    ['ID="amzn" VERSION_ID="2018.03"', 'amazonlinux:2018.03'],
+    ['ID="amzn" VERSION_ID="2"', 'amazonlinux:2'],
+    ['ID="amzn" VERSION_ID="2023"', 'amazonlinux:2023'],
+    ['ID=opensuse VERSION_ID="42.3"', 'opensuse/leap:42.3'],
+    ['ID=opensuse VERSION_ID="20170801"', 'opensuse/tumbleweed:latest'],
+    ['ID="opensuse-leap" ID_LIKE="suse opensuse" VERSION_ID="15.6"', 'opensuse/leap:15.6'],
+    ['ID="opensuse-tumbleweed" VERSION_ID="20250101"', 'opensuse/tumbleweed:latest'],
+    ['ID=alpine VERSION_ID=3.4.6', 'alpine:3.4.6'],
+    ['ID=alpine VERSION_ID=3.21.2', 'alpine:3.21.2'],
+    ['ID=alpine VERSION_ID=3.22.0_alpha20250108', 'alpine:edge'],
+    ['ID=arch BUILD_ID=rolling', 'archlinux:latest'],
+    ['ID=plan9', undefined],
+    ['ID= VERSION_ID=1', undefined],
+    ['', undefined],
+  ];
+  for (const [release, image] of guesses) {
+    test(`on a host with ${release} it is ${image}`, () => {
+      const os = parseOsRelease(release.replace(/ (?=[A-Z_]+=)/g, '\n'));
       assert.equal(choose(undefined, config(), {}, os), image);
     });
   }
@@ -174,13 +197,10 @@ describe('which image a task runs', () => {
     const rhel = { id: 'rhel', versionId: '9.3' };
     assert.equal(choose(undefined, config({}, { account: 'acc' }), {}, rhel), 'acc/ubi9:9.3');
     assert.equal(choose(undefined, config({}, { account: 'Bad Account' }), {}, debian), undefined);
+    assert.equal(choose(undefined, config({}, { index: 'reg:5000' }), {}, rhel), 'reg:5000/redhat/ubi9:9.3');
+    // Of a task's own image and of the other three steps they change nothing.
+    assert.equal(choose(old('docker:///task'), config({}, index), {}, debian), 'task:latest');
+    assert.equal(choose(old(), config({}, index), slave, debian, 'executor'), 'slave:latest');
     assert.equal(choose(undefined, config(), {}, undefined), undefined);
-  });
-
-  test('a Debian without a version is known by its code name', () => {
-    assert.equal(
-      choose(undefined, config(), {}, { id: 'debian', versionCodename: 'trixie' }),
-      'debian:trixie',
-    );
   });
 });
