@@ -58,7 +58,7 @@ export function environment(
   const isNew = task.container?.form === 'new';
   const inside = SANDBOX_INSIDE[isNew ? 'new' : 'old'];
   const variables = new Map<string, string>();
-  if (!isNew) for (const [variable, value] of portVariables(ports)) variables.set(variable, value);
+  for (const [variable, value] of portVariables(ports)) variables.set(variable, value);
   // An `-e PORT=…` among the options is the framework's word too.
   for (const entry of fromOptions) {
     const [variable = '', value] = splitEntry(entry);

@@ -61,9 +61,15 @@ describe('the environment of a command task', () => {
     assert.equal(variables(task).MESOS_SANDBOX, '/tmp/mesos-sandbox');
   });
 
-  test('the new form: the whole sandbox, the name, no ports', () => {
-    const task = taskRequest({ container: newContainer() });
-    assert.deepEqual(variables(task, {}, [31000]), {
+  test('the new form: the whole sandbox, the name, the ports as in the old', () => {
+    const task = taskRequest({
+      container: newContainer(),
+      command: { environment: [['PORT0', 'the task’s']] },
+    });
+    assert.deepEqual(variables(task, {}, [31000], ['PORTS=an option’s']), {
+      PORT: '31000',
+      PORT0: 'the task’s',
+      PORTS: 'an option’s',
       TASK_INFO: 'the task',
       MESOS_SANDBOX: '/mnt/mesos/sandbox',
       MESOS_CONTAINER_NAME: 'deimos-c-1',
