@@ -44,9 +44,9 @@ export function memoryBytes(memMb: number): number {
   return clamp(Math.floor(memMb * MB), MEMORY_MIN_BYTES, MEMORY_MAX_BYTES);
 }
 
-/** A resource that is absent, not a number or not above 0 sets nothing. */
+/** A resource that is absent or no number sets nothing; one of 0 is the least that can be set, not all there is. */
 function given(value: number | undefined): value is number {
-  return value !== undefined && Number.isFinite(value) && value > 0;
+  return value !== undefined && Number.isFinite(value) && value >= 0;
 }
 
 export type Limits = Pick<

@@ -45,7 +45,19 @@ test('the limits of a new container', () => {
     NanoCpus: 0,
   });
   assert.deepEqual(createLimits({ ports: [] }, cfs), {});
-  assert.deepEqual(createLimits({ cpus: Number.NaN, memMb: 0, ports: [] }, cfs), {});
+  assert.deepEqual(createLimits({ cpus: Number.NaN, ports: [] }, cfs), {});
+  // None at all is not no limit.
+  assert.deepEqual(createLimits({ cpus: 0, memMb: 0, ports: [] }, { cfs: true, swap: false }), {
+    CpuShares: 2,
+    CpuPeriod: 100_000,
+    CpuQuota: 1000,
+    NanoCpus: 0,
+    Memory: 32 * MB,
+    MemoryReservation: 32 * MB,
+    MemorySwap: 32 * MB,
+  });
+  const huge = createLimits({ cpus: Number.MAX_VALUE, memMb: Number.MAX_VALUE, ports: [] }, cfs);
+  assert.deepEqual([huge.CpuShares, huge.CpuQuota, huge.Memory], [262_144, 1e9, 2 ** 52]);
 });
 
 describe('an update', () => {
