@@ -45,37 +45,56 @@ function splitAtSlashes(words: readonly string[]): readonly [string[], string[] 
 /** The task's options, or the operator's default where it has none or they are to be ignored, then what is appended. */
 export function taskOptions(task: TaskRequest, config: Config['options']): OptionsAnswer {
   const container = task.container;
-  const warnings: string[] = [];
-  let structural: readonly string[] = [];
-  let ignored = false;
-  let own: readonly string[] = container?.form === 'old' ? container.options : [];
-  if (container?.form === 'new') {
-    const fields = fieldOptions(container, task.sandbox, task.resources.ports);
-    if (!fields.ok) return fields;
-    structural = config.ignore ? fields.words : [...fields.words, ...fields.volumes];
-    own = fields.parameters;
-    ignored = fields.parameters.length + fields.volumes.length > 0;
-  }
-  if (config.ignore && (ignored || own.length > 0))
-    warnings.push('the options of the task are ignored, as configured');
-  const chosen = own.length > 0 && !config.ignore ? own : config.default;
+  const fields =
+    container?.form === 'new' ? fieldOptions(container, task.sandbox, task.resources.ports) : undefined;
+  if (fields?.ok === false) return fields;
+  const own = fields?.parameters ?? (container?.form === 'old' ? container.options : []);
+  const volumes = fields?.volumes ?? [];
+  const warnings =
+    config.ignore && own.length + volumes.length > 0
+      ? ['the options of the task are ignored, as configured']
+      : [];
+  const isOwn = own.length > 0 && !config.ignore;
   // Words of the new form are made here and are whole: a parameter's value may well look like two words.
-  const [options, argv] =
-    container?.form === 'new' && chosen === own ? [[...own], undefined] : splitAtSlashes(chosen);
+  const [chosen, argv] =
+    isOwn && fields !== undefined ? [own, undefined] : splitAtSlashes(isOwn ? own : config.default);
   const [appended, appendedArgv] = splitAtSlashes(config.append);
   const rest =
     argv === undefined && appendedArgv === undefined ? undefined : [...(argv ?? []), ...(appendedArgv ?? [])];
-  const words = [...structural, ...options, ...appended];
+  // A later word goes before an earlier one: the fields stand behind the operator's default and before parameters.
+  const place = fields === undefined ? [] : [...fields.place, ...(config.ignore ? [] : volumes)];
+  const words = lastNetwork(isOwn ? [place, chosen, appended] : [chosen, place, appended]);
   const nul = words.concat(rest ?? []).find((word) => word.includes('\0'));
   if (nul !== undefined) return { ok: false, why: `the option ${JSON.stringify(nul)} contains a NUL` };
   return { ok: true, options: words, ...(rest === undefined ? {} : { argv: rest }), warnings };
+}
+
+const NETWORK = /^--net(work)?$/;
+const NETWORK_IS = /^--net(work)?=/;
+
+/**
+ * All words, with the networks of the last that names any: a task has one, and the CLI would take it that each is to be
+ * in all of them. A parameter `net` in place of the field was the way to a network of one's own before there was USER.
+ */
+function lastNetwork(sources: readonly (readonly string[])[]): string[] {
+  const last = sources.findLastIndex((words) =>
+    words.some((word) => NETWORK.test(word) || NETWORK_IS.test(word)),
+  );
+  return sources.flatMap((words, at) =>
+    at >= last
+      ? words
+      : words.filter(
+          (word, i) => !NETWORK.test(word) && !NETWORK_IS.test(word) && !NETWORK.test(words[i - 1] ?? ''),
+        ),
+  );
 }
 
 /** Where a task runs (network, ports, hostname) is not an option of its; what it may do and see of the host is. */
 type Fields =
   | {
       readonly ok: true;
-      readonly words: readonly string[];
+      /** Where it runs. */
+      readonly place: readonly string[];
       readonly volumes: readonly string[];
       readonly parameters: readonly string[];
     }
@@ -87,9 +106,10 @@ const refused = (why: string): { readonly ok: false; readonly why: string } => (
 function fieldOptions(container: NewContainer, sandbox: string, offered: readonly PortRange[]): Fields {
   if (container.type !== 'DOCKER')
     return refused(`a container of type ${container.type} is not run here, only DOCKER`);
+  if (container.unusable !== undefined) return refused(container.unusable);
   const network = networkOption(container);
   if (!network.ok) return network;
-  const words = [network.word];
+  const place = [network.word];
   for (const { hostPort, containerPort, protocol } of container.portMappings) {
     if (container.network === 'HOST' || container.network === 'NONE') {
       return refused(`port mappings need network BRIDGE or USER, not ${container.network}`);
@@ -100,11 +120,11 @@ function fieldOptions(container: NewContainer, sandbox: string, offered: readonl
     const kind = protocol?.toLowerCase() ?? 'tcp';
     if (!['tcp', 'udp', 'sctp'].includes(kind))
       return refused(`'${kind}' is not a protocol of a port mapping`);
-    words.push(`--publish=${hostPort}:${containerPort}/${kind}`);
+    place.push(`--publish=${hostPort}:${containerPort}/${kind}`);
   }
   if (container.hostname !== undefined) {
     if (container.network === 'HOST') return refused('a hostname cannot be set on the network of the host');
-    words.push(`--hostname=${container.hostname}`);
+    place.push(`--hostname=${container.hostname}`);
   }
   const parameters: string[] = container.privileged ? ['--privileged'] : [];
   if (container.volumeDriver !== undefined) parameters.push(`--volume-driver=${container.volumeDriver}`);
@@ -119,7 +139,7 @@ function fieldOptions(container: NewContainer, sandbox: string, offered: readonl
     if (!option.ok) return option;
     volumes.push(option.word);
   }
-  return { ok: true, words, volumes, parameters };
+  return { ok: true, place, volumes, parameters };
 }
 
 type Word = { readonly ok: true; readonly word: string } | { readonly ok: false; readonly why: string };
@@ -137,7 +157,7 @@ function volumeOption(volume: Volume, sandbox: string, volumeDriver: string | un
     : `/mnt/mesos/sandbox/${volume.containerPath}`;
   const readOnly = volume.mode === 'RO';
   if (dockerVolume !== undefined) {
-    const { driver, name, driverOptions } = dockerVolume;
+    const { driver = volumeDriver, name, driverOptions } = dockerVolume;
     const fields = ['type=volume', `source=${name}`, `target=${target}`];
     if (driver !== undefined) fields.push(`volume-driver=${driver}`);
     for (const [key, value] of driverOptions) fields.push(`volume-opt=${key}=${value}`);
@@ -147,7 +167,7 @@ function volumeOption(volume: Volume, sandbox: string, volumeDriver: string | un
     if (target.includes(':')) return refused(`the container path ${target} of a volume contains a colon`);
     return { ok: true, word: `--volume=${target}` };
   }
-  if (hostPath.split('/').includes('..'))
+  if (!hostPath.startsWith('/') && hostPath.split('/').includes('..'))
     return refused(`the host path ${hostPath} of a volume contains '..'`);
   // With a volume driver a word without a slash is a volume's name, not a path.
   const source = hostPath.startsWith('/') || volumeDriver !== undefined ? hostPath : `${sandbox}/${hostPath}`;

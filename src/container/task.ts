@@ -45,6 +45,7 @@ export interface OldContainer {
   readonly options: readonly string[];
 }
 
+/** As sent, no ports perhaps: whoever reads them holds them against the offer. */
 export interface PortMapping {
   readonly hostPort: number;
   readonly containerPort: number;
@@ -71,6 +72,8 @@ export interface NewContainer {
   readonly network: 'HOST' | 'BRIDGE' | 'NONE' | 'USER';
   /** NetworkInfo.name of the first network_infos entry that has one: the network of USER. */
   readonly networkName?: string;
+  /** Why a container that was asked for like this is none that can be run: the task fails with it. */
+  readonly unusable?: string;
   readonly portMappings: readonly PortMapping[];
   readonly privileged: boolean;
   readonly parameters: readonly (readonly [key: string, value: string])[];

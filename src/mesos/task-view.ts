@@ -22,6 +22,7 @@ import {
   Containers,
   ContainerType,
   Destroy,
+  type DockerVolume,
   type DurationInfo,
   type HealthCheck as HealthCheckInfo,
   type HttpCheck,
@@ -203,16 +204,19 @@ function containerOf(
 
 function newContainer(info: ContainerInfo, where: string): NewContainer {
   const docker = info.docker;
+  const network = nameOf(Network, docker?.network ?? Network.HOST);
   return compact<NewContainer>({
     form: 'new',
     type: nameOf(ContainerType, info.type) ?? 'unknown',
     image: docker?.image || undefined,
-    network: networkOf(docker?.network, `${where}.docker.network`),
-    networkName: info.network_infos.find((network) => network.name)?.name,
+    // What is not known must not fall back to the host's network, the most powerful there is.
+    network: network ?? 'NONE',
+    networkName: info.network_infos.find(({ name }) => name)?.name,
+    unusable: whyUnusable(info),
     portMappings: (docker?.port_mappings ?? []).map((mapping, i) =>
       compact<PortMapping>({
-        hostPort: port(mapping.host_port, `${where}.docker.port_mappings[${i}].host_port`),
-        containerPort: port(mapping.container_port, `${where}.docker.port_mappings[${i}].container_port`),
+        hostPort: present(mapping.host_port, `${where}.docker.port_mappings[${i}].host_port`),
+        containerPort: present(mapping.container_port, `${where}.docker.port_mappings[${i}].container_port`),
         protocol: mapping.protocol || undefined,
       }),
     ),
@@ -225,6 +229,20 @@ function newContainer(info: ContainerInfo, where: string): NewContainer {
   });
 }
 
+/** What decodes well and cannot be run is no malformed record: the task is to fail with these words, not the launch. */
+function whyUnusable(info: ContainerInfo): string | undefined {
+  const { docker } = info;
+  if (info.type !== ContainerType.DOCKER) return undefined;
+  if (docker === undefined) return 'the container has type DOCKER and no DockerInfo';
+  const network = nameOf(Network, docker.network ?? Network.HOST);
+  if (network === undefined) return `network ${docker.network} of the container is not known here`;
+  const names = info.network_infos.flatMap(({ name }) => name || []);
+  if (network === 'USER' && names.length > 1)
+    return `a container has one network, not several: ${names.join(', ')}`;
+  const strange = info.volumes.find((volume) => sourceOf(volume) === 'unknown');
+  return strange && `the source of the volume at ${strange.container_path} is of a type not known here`;
+}
+
 function nameOf<T extends Readonly<Record<string, number>>>(
   names: T,
   value: number | undefined,
@@ -232,17 +250,18 @@ function nameOf<T extends Readonly<Record<string, number>>>(
   return Object.keys(names).find((name) => names[name] === value);
 }
 
-/** A number from a Mesos that we do not know must not fall back to the host's network, the most powerful there is. */
-function networkOf(value: number | undefined, field: string): NewContainer['network'] {
-  const network = nameOf(Network, value ?? Network.HOST);
-  if (network === undefined) throw malformed(field, `is unknown: ${value}`);
-  return network;
+type VolumeInfo = ContainerInfo['volumes'][number];
+
+/** A path of the host goes before a source, as in Mesos. */
+function sourceOf({ host_path, source }: VolumeInfo): Infer<typeof DockerVolume> | 'unknown' | undefined {
+  if (host_path || source === undefined) return undefined;
+  return source.type === VolumeSourceType.DOCKER_VOLUME ? (source.docker_volume ?? {}) : 'unknown';
 }
 
-function volumeOf(volume: ContainerInfo['volumes'][number], field: string): Volume {
+function volumeOf(volume: VolumeInfo, field: string): Volume {
   if (!volume.container_path) throw malformed(`${field}.container_path`, 'is missing');
-  const source =
-    volume.source?.type === VolumeSourceType.DOCKER_VOLUME ? volume.source.docker_volume : undefined;
+  const sourced = sourceOf(volume);
+  const source = sourced === 'unknown' ? undefined : sourced;
   if (source !== undefined && !source.name)
     throw malformed(`${field}.source.docker_volume.name`, 'is missing');
   const mode = nameOf(VolumeMode, volume.mode ?? VolumeMode.RW);
@@ -265,8 +284,13 @@ function pairs(parameters: readonly Infer<typeof Parameter>[] = []): readonly (r
   return parameters.map(({ key, value }) => [key ?? '', value ?? ''] as const);
 }
 
-function port(value: number | undefined, field: string): number {
+function present(value: number | undefined, field: string): number {
   if (value === undefined) throw malformed(field, 'is missing');
+  return value;
+}
+
+function port(sent: number | undefined, field: string): number {
+  const value = present(sent, field);
   if (value > LARGEST_PORT) throw malformed(field, `is not a port: ${value}`);
   return value;
 }

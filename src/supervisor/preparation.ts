@@ -40,10 +40,11 @@ export async function prepare(
   { signal, onProgress, awayBoundMs }: PreparationOptions,
 ): Promise<CreateRequest> {
   const { task, config, slaveEnvironment } = request;
-  const image = chooseImage(task, config, slaveEnvironment, readOsRelease());
-  if (!image.ok) throw new Fault('refused', image.why);
+  // First: of a container that cannot be run at all the image is not what is wrong.
   const options = taskOptions(task, config.options);
   if (!options.ok) throw new Fault('refused', options.why);
+  const image = chooseImage(task, config, slaveEnvironment, readOsRelease());
+  if (!image.ok) throw new Fault('refused', image.why);
   const uris = urisOf(request);
   if (!uris.ok) throw new Fault('refused', uris.why);
 

@@ -135,6 +135,76 @@ describe('the new form as options', () => {
     );
   });
 
+  test("a Docker volume without a driver of its own has the container's, a path of the host may have two dots", () => {
+    assert.deepEqual(
+      words({
+        volumeDriver: 'flocker',
+        volumes: [
+          { containerPath: '/v', mode: 'RO', dockerVolume: { name: 'vol', driverOptions: [] } },
+          { hostPath: 'name', containerPath: '/n', mode: 'RW' },
+          { hostPath: '/a/../b', containerPath: '/b', mode: 'RW' },
+        ],
+      }).slice(1),
+      [
+        '--mount=type=volume,source=vol,target=/v,volume-driver=flocker,readonly',
+        '--volume=name:/n:rw',
+        '--volume=/a/../b:/b:rw',
+        '--volume-driver=flocker',
+      ],
+    );
+  });
+
+  const network = (container: Partial<NewContainer>, config: Partial<typeof DEFAULT_CONFIG.options> = {}) => {
+    const options = of(container, { ...DEFAULT_CONFIG.options, ...config });
+    assert.ok(options.ok);
+    return options.options;
+  };
+  const net = (value: string) => ({ parameters: [['net', value]] }) as const;
+  const networks: readonly (readonly [string, readonly string[], readonly string[]])[] = [
+    ['a parameter instead of the field', network({ network: 'BRIDGE', ...net('own') }), ['--net=own']],
+    [
+      'the field instead of a default',
+      network({ network: 'NONE' }, { default: ['--network bridge', '--init', '--net=x'] }),
+      ['--init', '--network=none'],
+    ],
+    [
+      'what is appended instead of both',
+      network(net('own'), { append: ['--network', 'theirs'] }),
+      ['--network', 'theirs'],
+    ],
+    [
+      'the field instead of a parameter that is ignored',
+      network(net('own'), { ignore: true }),
+      ['--network=host'],
+    ],
+  ];
+  for (const [what, found, expected] of networks)
+    test(`the network is said once: ${what}`, () => assert.deepEqual(found, expected));
+
+  test('what is appended is instead of the network of the old form too, several of one hand stay', () => {
+    const task = taskRequest({ container: { form: 'old', options: ['--net', 'a', '--net=b', '--init'] } });
+    const answer = (append: readonly string[]) => taskOptions(task, { ...DEFAULT_CONFIG.options, append });
+    assert.deepEqual(answer(['--net-alias=c']), {
+      ok: true,
+      options: ['--net', 'a', '--net=b', '--init', '--net-alias=c'],
+      warnings: [],
+    });
+    assert.deepEqual(answer(['--network=c']), {
+      ok: true,
+      options: ['--init', '--network=c'],
+      warnings: [],
+    });
+  });
+
+  test("the operator's default gives way to the fields", () => {
+    const options = of(
+      { network: 'BRIDGE', hostname: 'h' },
+      { ...DEFAULT_CONFIG.options, default: ['--hostname=default', '--init'] },
+    );
+    assert.ok(options.ok);
+    assert.deepEqual(options.options, ['--hostname=default', '--init', '--network=bridge', '--hostname=h']);
+  });
+
   test('ignored: what it may see and do, not where it runs', () => {
     const options = of(
       { network: 'BRIDGE', privileged: true, volumes: [{ hostPath: '/', containerPath: '/h', mode: 'RW' }] },
@@ -146,6 +216,15 @@ describe('the new form as options', () => {
 
   const refused: readonly (readonly [string, Partial<NewContainer>])[] = [
     ['another type', { type: 'MESOS' }],
+    ['a type that is not known', { type: 'unknown' }],
+    ['what was found unusable when it was read', { unusable: 'there is something wrong with it' }],
+    ['ports without any network', { network: 'NONE', portMappings: [{ hostPort: 31000, containerPort: 1 }] }],
+    ['a port beside the offer', { network: 'BRIDGE', portMappings: [{ hostPort: 31010, containerPort: 1 }] }],
+    ['what is no port', { network: 'BRIDGE', portMappings: [{ hostPort: 70000, containerPort: 1 }] }],
+    [
+      'a way out of the sandbox in the middle',
+      { volumes: [{ hostPath: 'a/../../x', containerPath: '/y', mode: 'RW' }] },
+    ],
     ['a network without a name', { network: 'USER' }],
     ['ports on the network of the host', { portMappings: [{ hostPort: 31000, containerPort: 1 }] }],
     ['a port not offered', { network: 'BRIDGE', portMappings: [{ hostPort: 80, containerPort: 1 }] }],

@@ -232,7 +232,10 @@ describe('decodeLaunch', () => {
       executor_info: { ...executor, command: { container: { image: 'docker:///a' } } },
     });
     assert.deepEqual(old.container, { form: 'old', image: 'docker:///a', options: [] });
-    const current = viewOf({ ...withoutTask, executor_info: { ...executor, container: { type: 2 } } });
+    const current = viewOf({
+      ...withoutTask,
+      executor_info: { ...executor, command: { container: { image: 'x' } }, container: { type: 2 } },
+    });
     assert.deepEqual(current.container, {
       form: 'new',
       type: 'MESOS',
@@ -365,20 +368,66 @@ describe('decodeLaunch', () => {
     refuses(ports({ begin: 2 }), 'Launch.task_info.resources[0] (ports).end');
   });
 
-  it('refuses a network, a mode or a port that it does not know, rather than guess', () => {
+  it('keeps what decodes and cannot be run, with the reason: that is for the task to fail with', () => {
+    const docker = { image: 'a' };
+    const table: readonly (readonly [container: object, why: RegExp | undefined])[] = [
+      [{ type: 1, docker }, undefined],
+      [{ type: 1 }, /^the container has type DOCKER and no DockerInfo$/],
+      [{ type: 1, docker: { ...docker, network: 9 } }, /^network 9 /],
+      [{ type: 1, docker: { ...docker, network: 4 }, network_infos: [{ name: 'a' }, { name: 'b' }] }, /a, b/],
+      [
+        { type: 1, docker: { ...docker, network: 2 }, network_infos: [{ name: 'a' }, { name: 'b' }] },
+        undefined,
+      ],
+      [{ type: 1, docker, volumes: [{ container_path: '/v', mode: 1, source: { type: 7 } }] }, /at \/v is/],
+      [
+        {
+          type: 1,
+          docker,
+          volumes: [{ container_path: '/v', mode: 1, source: { type: 7 }, host_path: '/h' }],
+        },
+        undefined,
+      ],
+    ];
+    for (const [container, why] of table) {
+      const view = withTask({ container }).container;
+      assert.equal(view?.form, 'new');
+      if (why === undefined) assert.equal(view.unusable, undefined);
+      else assert.match(view.unusable ?? '', why);
+    }
+    const types = [2, 7, undefined].map((type) => withTask({ container: { type } }).container);
+    assert.deepEqual(
+      types.map((view) => view?.form === 'new' && view.type),
+      ['MESOS', 'unknown', 'unknown'],
+    );
+    // Never the host's, the most powerful there is.
+    const strange = withTask({ container: { type: 1, docker: { network: 9 } } }).container;
+    assert.equal(strange?.form === 'new' && strange.network, 'NONE');
+    const port_mappings = [{ host_port: 70_000, container_port: 4_000_000_000 }];
+    const mapped = withTask({ container: { type: 1, docker: { ...docker, port_mappings } } }).container;
+    assert.deepEqual(mapped?.form === 'new' && mapped.portMappings, [
+      { hostPort: 70_000, containerPort: 4_000_000_000 },
+    ]);
+  });
+
+  it('takes a path of the host before a source', () => {
+    const source = { type: 1, docker_volume: { name: 'vol' } };
+    const volumes = [{ container_path: '/v', host_path: '/h', mode: 2, source }];
+    const view = withTask({ container: { type: 1, docker: {}, volumes } }).container;
+    assert.deepEqual(view?.form === 'new' && view.volumes, [
+      { containerPath: '/v', hostPath: '/h', mode: 'RO' },
+    ]);
+  });
+
+  it('refuses a mode that it does not know and what cannot be left out, rather than guess', () => {
     const container =
       (docker: object, volumes: object[] = []) =>
       () =>
         withTask({ container: { type: 1, docker, volumes } });
     const where = 'Launch.task_info.container';
-    refuses(container({ network: 9 }), `${where}.docker.network`);
     refuses(
       container({ port_mappings: [{ host_port: 1 }] }),
       `${where}.docker.port_mappings[0].container_port`,
-    );
-    refuses(
-      container({ port_mappings: [{ host_port: 70_000, container_port: 1 }] }),
-      `${where}.docker.port_mappings[0]`,
     );
     refuses(container({}, [{ mode: 1 }]), `${where}.volumes[0].container_path`);
     refuses(container({}, [{ container_path: '/a', mode: 3 }]), `${where}.volumes[0].mode`);
