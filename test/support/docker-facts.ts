@@ -19,11 +19,22 @@ export interface InspectedContainer {
     readonly Memory: number;
     readonly MemoryReservation: number;
     readonly PortBindings: Readonly<Record<string, readonly { HostIp: string; HostPort: string }[]>>;
+    readonly NetworkMode: string;
+    readonly Privileged: boolean;
+    readonly CapAdd: readonly string[] | null;
+    readonly CpuPeriod: number;
+    readonly CpuQuota: number;
+    /** 2 × Memory where Docker chose it. */
+    readonly MemorySwap: number;
+    readonly VolumeDriver: string;
     readonly AutoRemove: boolean;
     readonly LogConfig: { readonly Type: string };
   };
   readonly Mounts: readonly {
     readonly Type: string;
+    /** Of a volume. */
+    readonly Name?: string;
+    readonly Driver?: string;
     readonly Source: string;
     readonly Destination: string;
     readonly RW: boolean;
@@ -31,11 +42,17 @@ export interface InspectedContainer {
   readonly Config: {
     readonly Env: readonly string[];
     readonly Cmd: readonly string[] | null;
+    readonly Entrypoint: readonly string[] | null;
+    readonly Hostname: string;
+    readonly User: string;
     readonly WorkingDir: string;
     readonly Image: string;
     readonly Labels: Readonly<Record<string, string>>;
   };
-  readonly NetworkSettings: { readonly IPAddress: string };
+  readonly NetworkSettings: {
+    readonly IPAddress: string;
+    readonly Networks: Readonly<Record<string, { readonly IPAddress: string }>>;
+  };
 }
 
 interface OfContainer {
