@@ -223,12 +223,16 @@ describe('the new form of container', {
   });
 
   on('PORT, PORT0 and PORTS that the framework sets itself stay its own', async () => {
-    const { stdout } = await seen({
-      ports: [[31_330, 31_331]],
-      env: { PORT: '80', PORTS: '80' },
-      docker: { parameters: [parameter('env', 'PORT1=8080')] },
-      value: 'env | grep PORT | sort',
-    });
+    const { stdout } = await seen(
+      {
+        ports: [[31_330, 31_331]],
+        env: { PORT: '80', PORTS: '80' },
+        docker: { parameters: [parameter('env', 'PORT1=8080')] },
+        value: 'env | grep PORT | sort',
+      },
+      // Offered and not mapped.
+      ({ HostConfig }) => assert.deepEqual(HostConfig.PortBindings ?? {}, {}),
+    );
     assert.equal(stdout, 'PORT0=31330\nPORT1=8080\nPORT=80\nPORTS=80\n');
   });
 

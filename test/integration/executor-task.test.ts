@@ -2,11 +2,13 @@
 // and words for an entrypoint.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { after, before, describe } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { encode } from '../../src/mesos/codec.ts';
-import { TaskState, Update, ValueType } from '../../src/mesos/messages.ts';
+import { Network, TaskState, Update, ValueType } from '../../src/mesos/messages.ts';
 import { inspectTask } from '../support/docker-facts.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { derive, IMAGES } from '../support/images.ts';
@@ -18,6 +20,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 const MB = 1024 * 1024;
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 /** ENTRYPOINT that shows each of its arguments by itself, CMD `by default`. */
 const ARGUMENTS = 'busybox-arguments:test';
 /** The shell's own, and Docker's. */
@@ -43,8 +46,11 @@ describe('what runs in a container', {
   timeout: 150_000,
 }, () => {
   let shared: Host;
+  /** For slaves in the network of Docker's host: a supervisor serves one network. */
+  let beside: Host;
   before(async () => {
     shared = await startHost();
+    beside = await startHost({ dockerd: shared.dockerd });
     const show = 'for word; do echo "<$word>"; done';
     await derive(shared.dockerd, ARGUMENTS, [
       `ENTRYPOINT ${JSON.stringify(['sh', '-c', show, 'show'])}`,
@@ -54,7 +60,9 @@ describe('what runs in a container', {
   after(async () => {
     try {
       assert.deepEqual(await shared.leftovers(), []);
+      assert.deepEqual(await beside.leftovers(), []);
     } finally {
+      await beside?.[Symbol.asyncDispose]();
       await shared?.[Symbol.asyncDispose]();
     }
   });
@@ -126,6 +134,57 @@ describe('what runs in a container', {
       assert.deepEqual(slave.messages, []);
       assertContent(slave);
     });
+  }
+
+  for (const [at, form] of (['old', 'new'] as const).entries()) {
+    const inside = form === 'old' ? '/tmp/mesos-sandbox' : '/mnt/mesos/sandbox';
+    testOn(
+      () => beside,
+      `an executor that registers from inside its container, and reports its task itself (${form} form)`,
+      async (host) => {
+        // It has the network of Docker's host, on which its slave has to be.
+        const slave = await host.slave({
+          version: form === 'old' ? '0.22.2' : '1.0.4',
+          wrap: host.dockerd.inNetns,
+        });
+        // The program comes with the libraries that it needs; the image has none.
+        const [node, project] = [realpathSync(process.execPath), realpathSync(PROJECT)];
+        const places = ['/lib', '/lib64', dirname(node), project];
+        const task = await slave.launch(
+          executorTask({
+            ...{ form, image: IMAGES.busybox, mem: 256, ports: [[31_250 + at, 31_250 + at]] },
+            options: ['--net=host', ...places.map((place) => `--volume=${place}:${place}:ro`)],
+            docker: { network: Network.HOST },
+            ...(form === 'new' && {
+              container: {
+                volumes: places.map((place) => ({ container_path: place, host_path: place, mode: 2 })),
+              },
+            }),
+            ...{ shell: false, value: node, arguments: [`${project}/test/support/executor-process.ts`] },
+          }),
+        );
+        const states = [];
+        for (const state of [TaskState.RUNNING, TaskState.FINISHED])
+          states.push(await task.reached(state, 60_000));
+        assert.deepEqual(
+          states.map(({ from, message }) => [from, message]),
+          [
+            ['executor', inside],
+            ['executor', form === 'old' ? inside : '/'],
+          ],
+        );
+        await assertEnded(task, 0);
+        const file = form === 'old' ? 'fs/by-the-executor' : 'by-the-executor';
+        assert.equal(await sandboxFile(task, file), `${task.taskId}\n`);
+        assert.equal(await sandboxFile(task, 'stderr'), '');
+        // One alone spoke to the slave, and it was the executor.
+        assert.deepEqual(
+          [...new Set(slave.messages.map(({ upid }) => upid.replace(/@.*/, '')))],
+          ['executor(1)'],
+        );
+        assertContent(slave);
+      },
+    );
   }
 
   on(

@@ -224,6 +224,23 @@ describe('decodeLaunch', () => {
     assert.equal(both?.image, 'busybox');
   });
 
+  it("takes no container for a command task from executor_info: that is the slave's own executor's", () => {
+    const executor_info = {
+      ...minimal.executor_info,
+      container: { type: 1, docker: { image: 'of-the-executor' } },
+      command: { value: 'mesos-executor', container: { image: 'docker:///of-the-executor' } },
+    };
+    const of = (task: object) =>
+      viewOf({ ...minimal, task_info: { ...minimal.task_info, ...task }, executor_info });
+    assert.equal(of({}).container, undefined);
+    const old = of({ command: { value: 'x', container: { image: 'docker:///old' } } });
+    assert.deepEqual(
+      [old.container?.form, old.container?.image, old.command.value],
+      ['old', 'docker:///old', 'x'],
+    );
+    assert.equal(of({ container: { type: 1, docker: { image: 'new' } } }).container?.image, 'new');
+  });
+
   it("reads an executor's container in both forms", () => {
     const executor = minimal.executor_info;
     const { task_info: _, ...withoutTask } = minimal;
@@ -294,7 +311,10 @@ describe('decodeLaunch', () => {
       consecutiveFailures: 7,
       gracePeriodSeconds: 0,
     });
-    assert.equal(withTask({ command: { health_check: {} } }).healthCheck?.gracePeriodSeconds, 0);
+    const asked = withTask({ command: { value: 'x', health_check: {} } });
+    assert.equal(asked.healthCheck?.gracePeriodSeconds, 0);
+    // In its place stands `shell` of later versions, which is true where nobody says otherwise.
+    assert.equal(asked.command.shell, true);
   });
 
   it('gives a health check the defaults of Mesos', () => {
