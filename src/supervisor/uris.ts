@@ -35,6 +35,11 @@ export function urisOf({ task, config, slaveEnvironment }: RequestRecord): UrisA
   });
 }
 
+/** Where URIs land. */
+export function targetOf({ task }: RequestRecord): string {
+  return task.container?.form === 'new' ? task.sandbox : `${task.sandbox}/fs`;
+}
+
 /**
  * Fetches all URIs of the task. Rejects with a Fault that names the first that cannot be had, or with the signal's
  * reason; either way no process is left and nothing but whole files of this or an earlier try. Repeatable.
@@ -48,9 +53,8 @@ export async function fetchUris(
   if (!answer.ok) throw new Fault('refused', answer.why);
   const { fetches } = answer;
   if (fetches.length === 0) return;
-  const { task } = request;
   const begin = Date.now();
-  const target = task.container?.form === 'new' ? task.sandbox : `${task.sandbox}/fs`;
+  const target = targetOf(request);
   const owner = await ownerOf(target, noteIn, signal);
   const staging = new Staging(target, owner, noteIn);
   // What a supervisor that died was at.
