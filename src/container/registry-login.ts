@@ -21,6 +21,9 @@ export type LoginAnswer =
   /** Without a login: the file says nothing about this registry. */
   { readonly ok: true; readonly login?: RegistryLogin } | { readonly ok: false; readonly why: string };
 
+/** Under which names, seen from a home, the docker CLI looks for such a file: the first that is there, and no other. */
+export const LOGIN_FILES: readonly string[] = ['.docker/config.json', '.dockercfg'];
+
 /** The hub's key, for everybody and for ever, and the hosts that it is also named by. */
 const HUB_SERVER = 'https://index.docker.io/v1/';
 const HUB_HOSTS: readonly string[] = ['docker.io', 'index.docker.io'];

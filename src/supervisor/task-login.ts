@@ -3,15 +3,13 @@
 // operator's. A file that cannot be used fails no task that can do without: it is named where the pull fails.
 
 import type { ImageRef } from '../container/image.ts';
-import { loginIn, type RegistryLogin } from '../container/registry-login.ts';
+import { LOGIN_FILES, loginIn, type RegistryLogin } from '../container/registry-login.ts';
 import { isFault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOwn } from '../host/sandbox.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { targetOf, urisOf } from './uris.ts';
 
-/** The first that is there counts, and no other. */
-const FILES: readonly (readonly string[])[] = [['.docker', 'config.json'], ['.dockercfg']];
 /** A login takes some hundred bytes. */
 const FILE_MAX_BYTES = 1024 * 1024;
 
@@ -25,22 +23,22 @@ export interface TaskLogin {
 /** Whether a URI could bring such a file: by its name, or as an archive. Only for these a pull has to wait. */
 export function mayBringLogin(request: RequestRecord): boolean {
   const answer = urisOf(request);
-  const names = FILES.map((names) => names.join('/'));
-  return answer.ok && answer.fetches.some(({ file, unpack }) => unpack !== undefined || names.includes(file));
+  return (
+    answer.ok && answer.fetches.some(({ file, unpack }) => unpack !== undefined || LOGIN_FILES.includes(file))
+  );
 }
 
 /** To be asked when the URIs are there. Never throws a Fault. */
 export async function taskLogin(request: RequestRecord, image: ImageRef, log: Log): Promise<TaskLogin> {
   const target = targetOf(request);
-  for (const names of FILES) {
-    const file = names.join('/');
+  for (const file of LOGIN_FILES) {
     const unusable = (why: string): TaskLogin => {
       log.warning("the task's credentials are not used", { file, why });
       return { unusable: `the task's ${file} is not used: ${why}` };
     };
     let text: string | 'absent';
     try {
-      text = await readOwn(target, names, FILE_MAX_BYTES);
+      text = await readOwn(target, file.split('/'), FILE_MAX_BYTES);
     } catch (error) {
       if (!isFault(error)) throw error;
       return unusable(error.message);

@@ -3,6 +3,7 @@
 // leaves nothing. Everything is done as the sandbox's owner; no link in the sandbox is followed.
 
 import { dirname } from 'node:path';
+import { LOGIN_FILES } from '../container/registry-login.ts';
 import { type Fetch, leavesArchive, planUris, STAGING_NAME, type UrisAnswer } from '../container/uris.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { endInWords, lastLine, runChild } from '../host/child.ts';
@@ -92,7 +93,8 @@ async function prepareOne(
     ...common,
     slaveEnvironment: request.slaveEnvironment,
   });
-  if (fetch.executable) await staging.run(['chmod', '--verbose', '0755', '--', `./${top}/${file}`], signal);
+  const mode = fetch.executable ? '0755' : LOGIN_FILES.includes(fetch.file) ? '0600' : undefined;
+  if (mode !== undefined) await staging.run(['chmod', '--verbose', mode, '--', `./${top}/${file}`], signal);
   if (fetch.unpack === undefined) return;
   await staging.make(String(n), signal);
   try {
