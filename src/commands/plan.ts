@@ -16,13 +16,15 @@ const AWAY_BOUND_MS = 2_000;
 /** Exit status 0. Faults: `refused` with the line that a launch would fail with, `docker`, `protocol`, `config`. */
 export async function plan(call: Call, write: (text: string) => void): Promise<number> {
   const request = await readRequestRecord(call, await readRecord());
-  const host = new DockerHosts().for(request.config, request.slaveEnvironment);
+  const log = withFields(call.log, {});
+  const host = new DockerHosts(log).for(request.config, request.slaveEnvironment);
   const root = call.options.root ?? request.config.state.root;
   const created = await prepare(
-    { request, root, host, log: withFields(call.log, {}) },
+    { request, root, host, log },
     {
       signal: new AbortController().signal,
-      onProgress: (text) => call.log.info(text),
+      // The log has a line for a pull that takes long.
+      onProgress: () => {},
       awayBoundMs: AWAY_BOUND_MS,
     },
   );

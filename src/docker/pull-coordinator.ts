@@ -1,11 +1,21 @@
-// One pull for all who want the same image for the same platform at the same time. Its failure is everybody's who
-// waited, and is forgotten with it: the next one tries again. It goes on as long as one of them still wants it.
+// One pull for all who want the same image for the same platform with the same login at the same time: nobody's login
+// lets another in or keeps another out. Its failure is everybody's who waited, and is forgotten with it: the next one
+// tries again. It goes on as long as one of them still wants it.
 
+import { createHmac, randomBytes } from 'node:crypto';
 import type { ImageRef } from '../container/image.ts';
+import type { RegistryLogin } from '../container/registry-login.ts';
+
+export interface Wanted {
+  readonly image: ImageRef;
+  /** Absent: the daemon's own. */
+  readonly platform?: string | undefined;
+  /** The task's own; absent: what the operator has for that registry. */
+  readonly login?: RegistryLogin | undefined;
+}
 
 export type Pull = (
-  image: ImageRef,
-  platform: string | undefined,
+  wanted: Wanted,
   onProgress: (words: string) => void,
   signal: AbortSignal,
 ) => Promise<void>;
@@ -20,6 +30,8 @@ interface SharedPull {
 export class PullCoordinator {
   readonly #pull: Pull;
   readonly #running = new Map<string, SharedPull>();
+  /** Logins are told apart by a digest that nobody without this can check a guess against. */
+  readonly #secret = randomBytes(32);
 
   constructor(pull: Pull) {
     this.#pull = pull;
@@ -29,15 +41,10 @@ export class PullCoordinator {
    * Resolves when the image is there; rejects as the pull does, or with the signal's reason. The pull itself is
    * aborted when the last who waits for it is.
    */
-  async pull(
-    image: ImageRef,
-    platform: string | undefined,
-    onProgress: (words: string) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async pull(wanted: Wanted, onProgress: (words: string) => void, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const key = `${platform ?? ''} ${image}`;
-    const shared = this.#running.get(key) ?? this.#start(key, image, platform);
+    const key = this.#keyOf(wanted);
+    const shared = this.#running.get(key) ?? this.#start(key, wanted);
     // A function of this waiter's own: two of them may have given the same one.
     const waiter = (words: string): void => onProgress(words);
     shared.waiters.add(waiter);
@@ -58,7 +65,12 @@ export class PullCoordinator {
     }
   }
 
-  #start(key: string, image: ImageRef, platform: string | undefined): SharedPull {
+  #keyOf({ image, platform = '', login }: Wanted): string {
+    if (login === undefined) return `${platform} ${image}`;
+    return `${platform} ${image} ${createHmac('sha256', this.#secret).update(JSON.stringify(login)).digest('hex')}`;
+  }
+
+  #start(key: string, wanted: Wanted): SharedPull {
     const controller = new AbortController();
     const waiters = new Set<(words: string) => void>();
     const tell = (words: string): void => {
@@ -69,7 +81,7 @@ export class PullCoordinator {
       try {
         // Not before the first waiter is entered.
         await Promise.resolve();
-        await this.#pull(image, platform, tell, controller.signal);
+        await this.#pull(wanted, tell, controller.signal);
       } finally {
         if (this.#running.get(key) === shared) this.#running.delete(key);
       }

@@ -5,13 +5,13 @@
 
 import { readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import type { ImageRef } from '../container/image.ts';
 import { escapeControl, Fault } from '../fault.ts';
 import { cliDialogue, type Dialogue, type DialogueAnswer, type DialogueRequest } from './cli-dialogue.ts';
 import { readAnswer } from './client.ts';
 import type { Connection } from './connection.ts';
 import type { Engine } from './engine.ts';
 import { dockerFault } from './faults.ts';
+import type { Wanted } from './pull-coordinator.ts';
 import { PullProgress } from './pull-progress.ts';
 
 /** A pull that has told nothing new for so long hangs. */
@@ -28,25 +28,24 @@ interface ResolvedPull {
 }
 
 /**
- * Pulls `image` (for `platform`, else the daemon's own). Faults: `docker` with the daemon's words, also when it went
+ * Pulls an image, with the login that comes with it or else the operator's. Faults: `docker` with the daemon's words, also when it went
  * away (isDaemonAway); `config` for an unreadable dockercfg; `timeout` when nothing moves for two minutes; the signal's reason when aborted, the daemon's
  * pull ending with it. Pulling what is there already is quick and does no harm.
  */
 export async function pullImage(
   engine: Engine,
   connection: Connection,
-  image: ImageRef,
-  platform: string | undefined,
+  wanted: Wanted,
   onProgress: OnProgress,
   signal: AbortSignal,
   stallMs = PULL_STALL_MS,
 ): Promise<void> {
-  const doing = `pull ${image}`;
+  const doing = `pull ${wanted.image}`;
   const stall = new AbortController();
   const either = AbortSignal.any([signal, stall.signal]);
-  const resolved = await resolvePull(engine, connection, image, platform, signal);
+  const resolved = await resolvePull(engine, connection, wanted, signal);
   let timer = setTimeout(() => stall.abort(), stallMs);
-  const progress = new PullProgress(image);
+  const progress = new PullProgress(wanted.image);
   try {
     const { query, registryAuth } = resolved;
     const response = await engine.client.open('POST', '/images/create', either, {
@@ -80,8 +79,7 @@ export async function pullImage(
 async function resolvePull(
   engine: Engine,
   connection: Connection,
-  image: ImageRef,
-  platform: string | undefined,
+  { image, platform, login }: Wanted,
   signal: AbortSignal,
 ): Promise<ResolvedPull> {
   const versions = await engine.ping(signal);
@@ -113,7 +111,12 @@ async function resolvePull(
     }
   };
   const argv = ['pull', ...(platform === undefined ? [] : [`--platform=${platform}`]), image];
-  const end = await cliDialogue({ argv, config: await credentials(connection), answer }, signal);
+  const config: Dialogue['config'] =
+    login === undefined
+      ? await credentials(connection)
+      : // This one login and nothing else: no setting of the operator's, no helper.
+        { json: JSON.stringify({ auths: { [login.server]: login.entry } }), home: '/' };
+  const end = await cliDialogue({ argv, config, answer }, signal);
   if (resolved !== undefined) return resolved;
   const words = end.heard ? '' : escapeControl(end.words.trim().split('\n').at(-1) ?? '');
   throw new Fault('docker', `pull ${image}: ${words || 'the docker CLI ended without asking for the image'}`);

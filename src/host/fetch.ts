@@ -110,7 +110,7 @@ export function transferOf(
           ...['--no-buffer', '--write-out', '%{http_code}', '--output', file],
         ],
         input: `url = "${source.url.replace(/[\\"]/g, '\\$&')}"\n`,
-        environment: only((name) => PROXIES.test(name)),
+        environment: withHttpProxy(only((name) => PROXIES.test(name))),
         as: 'confined',
       };
     case 'aws':
@@ -133,6 +133,12 @@ export function transferOf(
       };
     }
   }
+}
+
+/** curl alone reads HTTP_PROXY in small letters only, since in a CGI program a request's header would set the other. */
+function withHttpProxy(environment: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const { HTTP_PROXY } = environment;
+  return HTTP_PROXY === undefined ? environment : { http_proxy: HTTP_PROXY, ...environment };
 }
 
 async function run(transfer: Transfer, directory: string, parts: FetchParts): Promise<ChildEnd> {

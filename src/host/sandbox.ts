@@ -12,11 +12,14 @@ import {
   openSync,
   writeSync,
 } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, Fault } from '../fault.ts';
 
 const APPEND =
   constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const PASS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_DIRECTORY;
 
 /**
  * Opens `<sandbox>/stdout` or the like for appending; a new one belongs to the sandbox's owner. The caller closes it.
@@ -92,5 +95,52 @@ export function makeMissing(sandbox: string, path: string): void {
       }
       if (!lstatSync(at).isDirectory()) return;
     }
+  }
+}
+
+/**
+ * The text of a file that the sandbox's owner has put below one of his directories, or 'absent'. No component behind
+ * `directory` may be a link, and what is opened must be a regular file of the directory's owner, of at most `maxBytes`:
+ * else Fault `host`, whose text goes on from "it". It is read once; what becomes of it meanwhile does not matter.
+ */
+export async function readOwn(
+  directory: string,
+  names: readonly string[],
+  maxBytes: number,
+): Promise<string | 'absent'> {
+  const opened: FileHandle[] = [];
+  try {
+    let at = directory;
+    for (const [n, name] of ['', ...names].entries()) {
+      const isLast = n === names.length;
+      const handle = await open(`${at}/${name}`.replace(/\/$/, ''), isLast ? READ : PASS);
+      opened.push(handle);
+      // What has been opened cannot be exchanged any more: the next name is looked up in it.
+      at = `/proc/self/fd/${handle.fd}`;
+    }
+    const [top, file] = [opened[0], opened.at(-1)];
+    if (top === undefined || file === undefined) return 'absent';
+    const stat = await file.stat();
+    if (!stat.isFile()) throw new Fault('host', 'it is not a regular file');
+    if (stat.uid !== (await top.stat()).uid)
+      throw new Fault('host', "it does not belong to the sandbox's owner");
+    const buffer = Buffer.alloc(maxBytes + 1);
+    let length = 0;
+    while (length < buffer.length) {
+      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+    if (length > maxBytes) throw new Fault('host', `it is larger than ${maxBytes} bytes`);
+    return buffer.toString('utf8', 0, length);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT') return 'absent';
+    if (code === undefined) throw error;
+    if (code === 'ELOOP' || code === 'ENOTDIR')
+      throw new Fault('host', 'it is not a regular file, or its directory is none', error);
+    throw new Fault('host', `it cannot be read: ${code}`, error);
+  } finally {
+    for (const handle of opened) await handle.close();
   }
 }

@@ -6,6 +6,8 @@ import { type Connection, connectionOf, formatEndpoint } from '../docker/connect
 import { Engine } from '../docker/engine.ts';
 import { pullImage } from '../docker/pull.ts';
 import { PullCoordinator } from '../docker/pull-coordinator.ts';
+import { loggedPull } from '../docker/pull-log.ts';
+import type { Log } from '../host/log.ts';
 
 export class DockerHost {
   readonly connection: Connection;
@@ -13,10 +15,19 @@ export class DockerHost {
   readonly #engines = new Map<string, Engine>();
 
   /** Throws Fault `config` for hosts that cannot be used. */
-  constructor(section: Config['docker'], environment: Readonly<Record<string, string>>, dockercfg?: string) {
+  constructor(
+    section: Config['docker'],
+    environment: Readonly<Record<string, string>>,
+    dockercfg: string | undefined,
+    log: Log,
+  ) {
     this.connection = connectionOf(section, environment, dockercfg);
-    this.pulls = new PullCoordinator(async (image, platform, onProgress, signal) =>
-      pullImage(await this.engine(signal), this.connection, image, platform, onProgress, signal),
+    this.pulls = new PullCoordinator(
+      loggedPull(
+        async (wanted, onProgress, signal) =>
+          pullImage(await this.engine(signal), this.connection, wanted, onProgress, signal),
+        log,
+      ),
     );
   }
 
@@ -37,6 +48,11 @@ export class DockerHost {
 /** The hosts by what was configured. */
 export class DockerHosts {
   readonly #hosts = new Map<string, DockerHost>();
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
 
   for(
     { docker, index }: Pick<Config, 'docker' | 'index'>,
@@ -45,7 +61,8 @@ export class DockerHosts {
     const relevant = Object.entries(environment).filter(([name]) => name.startsWith('DOCKER_'));
     const key = JSON.stringify([docker, index.dockercfg, relevant]);
     const host =
-      this.#hosts.get(key) ?? new DockerHost(docker, Object.fromEntries(relevant), index.dockercfg);
+      this.#hosts.get(key) ??
+      new DockerHost(docker, Object.fromEntries(relevant), index.dockercfg, this.#log);
     this.#hosts.set(key, host);
     return host;
   }

@@ -1,9 +1,11 @@
-// Makes a task ready to be created: its plan and image, and its URIs, side by side; then what the plan presumes in the
-// sandbox. Can be called off at any time, and done again.
+// Makes a task ready to be created: its plan and image, and its URIs, side by side, but that a pull waits for URIs which
+// may bring the login for it; then what the plan presumes in the sandbox. Can be called off at any time, and done again.
 
 import type { CreateRequest } from '../container/create-request.ts';
+import type { ImageRef } from '../container/image.ts';
 import { makeMissing, makeWorkDirectory } from '../host/sandbox.ts';
 import { type Preparation, type PreparationOptions, prepare } from './preparation.ts';
+import { mayBringLogin, type TaskLogin, taskLogin } from './task-login.ts';
 import { fetchUris } from './uris.ts';
 
 /** `noteIn`: where children are noted, for the next supervisor to end them. Faults as `prepare` and `fetchUris`. */
@@ -41,13 +43,18 @@ async function sideBySide(
       throw error;
     }
   };
-  const image = guarded(
-    'image',
-    prepare(parts, { signal: either, awayBoundMs, onProgress: (text) => told('image', text) }),
-  );
   const uris = guarded(
     'uris',
     fetchUris(parts, { signal: either, onProgress: (text) => told('uris', text) }),
+  );
+  const login = async (name: ImageRef): Promise<TaskLogin> => {
+    if (!mayBringLogin(parts.request)) return {};
+    await uris;
+    return await taskLogin(parts.request, name, parts.log);
+  };
+  const image = guarded(
+    'image',
+    prepare(parts, { signal: either, awayBoundMs, login, onProgress: (text) => told('image', text) }),
   );
   await Promise.allSettled([image, uris]);
   signal.throwIfAborted();

@@ -3,19 +3,20 @@
 // Nothing here changes the container or its state; it can be called off at any time and done again.
 
 import type { CreateRequest } from '../container/create-request.ts';
-import { chooseImage } from '../container/image.ts';
+import { chooseImage, type ImageRef } from '../container/image.ts';
 import { taskOptions } from '../container/options.ts';
 import { plan } from '../container/plan.ts';
 import type { Engine, EngineImageFacts } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { translateOptions } from '../docker/translate.ts';
-import { Fault } from '../fault.ts';
+import { Fault, isFault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { DockerHost } from './docker-host.ts';
+import type { TaskLogin } from './task-login.ts';
 import { urisOf } from './uris.ts';
 
 export interface Preparation {
@@ -32,12 +33,14 @@ export interface PreparationOptions {
   readonly onProgress: (text: string) => void;
   /** How long a daemon that is away is waited for. */
   readonly awayBoundMs: number;
+  /** The task's own login; asked only when the image has to be pulled. Absent: the operator's is all there is. */
+  readonly login?: (image: ImageRef) => Promise<TaskLogin>;
 }
 
 /** The create request of a task. Throws a Fault whose text is the one line that everybody is told. */
 export async function prepare(
   { request, root, host, log }: Preparation,
-  { signal, onProgress, awayBoundMs }: PreparationOptions,
+  { signal, onProgress, awayBoundMs, login: loginFor }: PreparationOptions,
 ): Promise<CreateRequest> {
   const { task, config, slaveEnvironment } = request;
   // First: of a container that cannot be run at all the image is not what is wrong.
@@ -75,9 +78,15 @@ export async function prepare(
     if (translation?.pull === 'never') {
       throw new Fault('refused', `the image ${image.image} is not here, and the options say --pull never`);
     }
+    const own = (await loginFor?.(image.image)) ?? {};
     onProgress(`Pulling ${image.image}`);
-    const platform = translation?.request.query.platform;
-    await ask('pulling the image', () => host.pulls.pull(image.image, platform, onProgress, signal));
+    const wanted = { image: image.image, platform: translation?.request.query.platform, login: own.login };
+    await ask('pulling the image', () => host.pulls.pull(wanted, onProgress, signal)).catch(
+      (error: unknown) => {
+        if (!isFault(error) || own.unusable === undefined) throw error;
+        throw new Fault(error.kind, `${error.message} (${own.unusable})`, error);
+      },
+    );
     facts = await look();
   }
   if (facts === 'absent')

@@ -109,13 +109,14 @@ class Supervisor {
   readonly #leaving = new AbortController();
   readonly #port = new ExecutorPort();
   readonly #slaves = new Slaves(this.#leaving.signal);
-  readonly #hosts = new DockerHosts();
+  readonly #hosts: DockerHosts;
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
   constructor(root: string, log: Log) {
     this.#root = root;
     this.#log = log;
+    this.#hosts = new DockerHosts(log);
   }
 
   /** Knows every container again, and listens under their names. Docker is not asked yet. */

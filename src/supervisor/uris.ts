@@ -3,6 +3,7 @@
 // leaves nothing. Everything is done as the sandbox's owner; no link in the sandbox is followed.
 
 import { dirname } from 'node:path';
+import { LOGIN_FILES } from '../container/registry-login.ts';
 import { type Fetch, leavesArchive, planUris, STAGING_NAME, type UrisAnswer } from '../container/uris.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { endInWords, lastLine, runChild } from '../host/child.ts';
@@ -35,6 +36,11 @@ export function urisOf({ task, config, slaveEnvironment }: RequestRecord): UrisA
   });
 }
 
+/** Where URIs land. */
+export function targetOf({ task }: RequestRecord): string {
+  return task.container?.form === 'new' ? task.sandbox : `${task.sandbox}/fs`;
+}
+
 /**
  * Fetches all URIs of the task. Rejects with a Fault that names the first that cannot be had, or with the signal's
  * reason; either way no process is left and nothing but whole files of this or an earlier try. Repeatable.
@@ -48,9 +54,8 @@ export async function fetchUris(
   if (!answer.ok) throw new Fault('refused', answer.why);
   const { fetches } = answer;
   if (fetches.length === 0) return;
-  const { task } = request;
   const begin = Date.now();
-  const target = task.container?.form === 'new' ? task.sandbox : `${task.sandbox}/fs`;
+  const target = targetOf(request);
   const owner = await ownerOf(target, noteIn, signal);
   const staging = new Staging(target, owner, noteIn);
   // What a supervisor that died was at.
@@ -88,7 +93,8 @@ async function prepareOne(
     ...common,
     slaveEnvironment: request.slaveEnvironment,
   });
-  if (fetch.executable) await staging.run(['chmod', '--verbose', '0755', '--', `./${top}/${file}`], signal);
+  const mode = fetch.executable ? '0755' : LOGIN_FILES.includes(fetch.file) ? '0600' : undefined;
+  if (mode !== undefined) await staging.run(['chmod', '--verbose', mode, '--', `./${top}/${file}`], signal);
   if (fetch.unpack === undefined) return;
   await staging.make(String(n), signal);
   try {

@@ -10,7 +10,7 @@ import { isDaemonAway } from '../../src/docker/faults.ts';
 import { pullImage } from '../../src/docker/pull.ts';
 import { PullCoordinator } from '../../src/docker/pull-coordinator.ts';
 import { isFault } from '../../src/fault.ts';
-import { type Dockerd, running, spawnUnderUs, startDockerd } from '../support/dockerd.ts';
+import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { makeBigImage, makeImages } from '../support/images.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
 import { tempDirectory } from '../support/temp.ts';
@@ -19,7 +19,6 @@ import { until } from '../support/until.ts';
 
 const never = new AbortController().signal;
 const BYTES_PER_SECOND = 2_000_000;
-const SECRET_BCRYPT = '$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
 
 function ref(name: string): ImageRef {
   const answer = parseReference(name);
@@ -51,7 +50,7 @@ describe('pulling', { skip: await skipWithoutTools() }, () => {
   const viaThrottle = (name: string, address: string): ImageRef =>
     ref(name.replace(registry.address, address));
   const pull = (image: ImageRef, words: string[], signal = never, stallMs?: number) =>
-    pullImage(engine, connection, image, undefined, (text) => words.push(text), signal, stallMs);
+    pullImage(engine, connection, { image }, (text) => words.push(text), signal, stallMs);
 
   test('an image that is not there arrives; pulling it again does no harm', async () => {
     const image = ref(await pushed('quick', 1, 2));
@@ -117,17 +116,17 @@ describe('pulling', { skip: await skipWithoutTools() }, () => {
     const image = viaThrottle(name, throttle.address);
     let pulls = 0;
     let aborted = false;
-    const coordinator = new PullCoordinator(async (wanted, platform, onProgress, signal) => {
+    const coordinator = new PullCoordinator(async (wanted, onProgress, signal) => {
       pulls++;
       signal.addEventListener('abort', () => {
         aborted = true;
       });
-      await pullImage(engine, connection, wanted, platform, onProgress, signal);
+      await pullImage(engine, connection, wanted, onProgress, signal);
     });
     const [first, second] = [new AbortController(), new AbortController()];
     const words: string[] = [];
-    const one = coordinator.pull(image, undefined, () => {}, first.signal);
-    const two = coordinator.pull(image, undefined, (text) => words.push(text), second.signal);
+    const one = coordinator.pull({ image }, () => {}, first.signal);
+    const two = coordinator.pull({ image }, (text) => words.push(text), second.signal);
     const outcomes = Promise.allSettled([one, two]);
     await until('bytes come', () => words.some((text) => / MB$/.test(text)));
     first.abort(new Error('first'));
@@ -146,50 +145,42 @@ describe('pulling', { skip: await skipWithoutTools() }, () => {
 
   test("a registry that wants credentials gets those of the CLI's config, and nobody in without", async () => {
     await using directory = await tempDirectory();
-    const address = '127.0.0.1:5900';
-    // docker-registry wants bcrypt: this is `user` with the password `secret`.
-    await writeFile(directory.at('htpasswd'), `user:${SECRET_BCRYPT}\n`);
-    const configuration = {
-      version: 0.1,
-      storage: { filesystem: { rootdirectory: directory.at('storage') } },
-      http: { addr: address },
-      auth: { htpasswd: { realm: 'test', path: directory.at('htpasswd') } },
-    };
-    await writeFile(directory.at('config.yml'), JSON.stringify(configuration));
-    const argv = dockerd.inNetns(['/usr/bin/docker-registry', 'serve', directory.at('config.yml')]);
-    const child = spawnUnderUs(argv, 'KILL', directory.at('log'));
-    try {
-      const cli = directory.at('cli');
-      await mkdir(cli);
-      const auth = Buffer.from('user:secret').toString('base64');
-      await writeFile(directory.at('cli', 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }));
-      await makeBigImage(dockerd, 'local/private', 1);
-      const image = ref(`${address}/private:1`);
-      await dockerd.run(['tag', 'local/private', image]);
-      await until('pushed', async () => (await dockerd.outcome(['--config', cli, 'push', image])).code === 0);
-      await dockerd.run(['rmi', '--force', image, 'local/private']);
+    await using locked = await startRegistry(dockerd, 5900, 'secret');
+    const { address, auth } = locked;
+    const cli = directory.at('cli');
+    await mkdir(cli);
+    await writeFile(directory.at('cli', 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }));
+    await makeBigImage(dockerd, 'local/private', 1);
+    const image = ref(await locked.push('local/private', 'private'));
 
-      await assert.rejects(pull(image, []), (error) => isFault(error, 'docker'));
-      assert.equal(await engine.imageFacts(image, never), 'absent');
-      await pullImage(engine, { ...connection, configDirectory: cli }, image, undefined, () => {}, never);
+    await assert.rejects(pull(image, []), (error) => isFault(error, 'docker'));
+    assert.equal(await engine.imageFacts(image, never), 'absent');
+    await pullImage(engine, { ...connection, configDirectory: cli }, { image }, () => {}, never);
+    assert.notEqual(await engine.imageFacts(image, never), 'absent');
+
+    // The same from a file that the operator names, in the form of 2014 and in today's.
+    for (const content of [{ [address]: { auth, email: '' } }, { auths: { [address]: { auth } } }]) {
+      await dockerd.run(['rmi', '--force', image]);
+      await writeFile(directory.at('dockercfg'), JSON.stringify(content));
+      const named = { ...connection, dockercfg: directory.at('dockercfg') };
+      await pullImage(engine, named, { image }, () => {}, never);
       assert.notEqual(await engine.imageFacts(image, never), 'absent');
-
-      // The same from a file that the operator names, in the form of 2014 and in today's.
-      for (const content of [{ [address]: { auth, email: '' } }, { auths: { [address]: { auth } } }]) {
-        await dockerd.run(['rmi', '--force', image]);
-        await writeFile(directory.at('dockercfg'), JSON.stringify(content));
-        const named = { ...connection, dockercfg: directory.at('dockercfg') };
-        await pullImage(engine, named, image, undefined, () => {}, never);
-        assert.notEqual(await engine.imageFacts(image, never), 'absent');
-      }
-      const missing = { ...connection, dockercfg: directory.at('nothing') };
-      await assert.rejects(
-        pullImage(engine, missing, image, undefined, () => {}, never),
-        (error) => isFault(error, 'config'),
-      );
-    } finally {
-      child.kill('SIGKILL');
-      await until('the registry is gone', () => !running(child));
     }
+    const missing = { ...connection, dockercfg: directory.at('nothing') };
+    await assert.rejects(
+      pullImage(engine, missing, { image }, () => {}, never),
+      (error) => isFault(error, 'config'),
+    );
+
+    // A task's own goes before all of these, also where it is wrong.
+    await dockerd.run(['rmi', '--force', image]);
+    const operators = { ...connection, configDirectory: cli };
+    const wrong = { server: address, entry: { username: 'user', password: 'guessed' } };
+    await assert.rejects(
+      pullImage(engine, operators, { image, login: wrong }, () => {}, never),
+      (error) => isFault(error, 'docker'),
+    );
+    await pullImage(engine, missing, { image, login: { server: address, entry: { auth } } }, () => {}, never);
+    assert.notEqual(await engine.imageFacts(image, never), 'absent');
   });
 });

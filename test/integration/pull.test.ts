@@ -127,6 +127,16 @@ describe('a task whose image has to come', {
       // The second one came in the middle, and was told so at once.
       assert.ok((amountIn(startings(second)[0]?.message)?.mb ?? 0) > 1, startings(second)[0]?.message);
 
+      // The same for who reads the log: a line every 10 s, one for all three tasks.
+      const lines = readFileSync(`${host.root}/supervisor/log`, 'utf8')
+        .split('\n')
+        .flatMap((line) => line.split(`pulling ${image}: `)[1] ?? []);
+      assert.ok(lines.length >= 1 && lines.length <= pulledMs / 10_000, lines.join('\n'));
+      for (const [n, line] of lines.entries()) {
+        const [, durationMs] = /^\d of \d layers, [\d.]+ of [\d.]+ MB durationMs=(\d+)$/.exec(line) ?? [];
+        assert.ok(Number(durationMs) > (n + 0.9) * 10_000, line);
+      }
+
       assert.equal(executor.calls('destroy').length, 1);
       await executor.gone();
       assertContent(slave);

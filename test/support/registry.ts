@@ -2,9 +2,9 @@
 // and proxies in front of it that let only so many bytes through in a second, so that a pull takes the time a test needs.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { outcomeOf } from './command.ts';
+import { outcomeOf, output } from './command.ts';
 import { type Dockerd, running, spawnUnderUs, tail } from './dockerd.ts';
 import { tempDirectory } from './temp.ts';
 import { until } from './until.ts';
@@ -24,6 +24,8 @@ export interface Throttle extends AsyncDisposable {
 
 export interface Registry extends AsyncDisposable {
   readonly address: string;
+  /** `user:<password>` in base64, for whoever is to get in; '' where everybody does. */
+  readonly auth: string;
   /**
    * Pushes a local image and removes its local names, so that a pull has to fetch those layers that no other local
    * image has. Gives the name to pull: `<address>/<repository>:latest`, or with the tag that `repository` names.
@@ -35,15 +37,28 @@ export interface Registry extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts one, about 0.2 s. `port` must be free in that namespace; 5000 unless told. */
-export async function startRegistry(dockerd: Dockerd, port = 5000): Promise<Registry> {
+/**
+ * Starts one, about 0.2 s. `port` must be free in that namespace; 5000 unless told. With a password only `user` gets in,
+ * with that.
+ */
+export async function startRegistry(dockerd: Dockerd, port = 5000, password?: string): Promise<Registry> {
   const directory = await tempDirectory('rg-');
   const address = `127.0.0.1:${port}`;
+  const auth = password === undefined ? '' : Buffer.from(`user:${password}`).toString('base64');
+  if (password !== undefined) {
+    // It wants bcrypt, which the system's own crypt(3) has.
+    const crypt = ['perl', '-e', 'chomp($word = <STDIN>); print crypt($word, shift)'] as const;
+    const hash = await output([...crypt, `$2b$05$${'abcdefghijklmnopqrstuu'}`], { input: `${password}\n` });
+    await writeFile(directory.at('htpasswd'), `user:${hash}\n`);
+  }
+  await mkdir(directory.at('cli'));
+  await writeFile(directory.at('cli', 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }));
   const configuration = {
     version: 0.1,
     log: { level: 'warn' },
     storage: { filesystem: { rootdirectory: directory.at('storage') }, delete: { enabled: true } },
     http: { addr: address },
+    ...(auth === '' ? {} : { auth: { htpasswd: { realm: 'test', path: directory.at('htpasswd') } } }),
   };
   // JSON is YAML.
   await writeFile(directory.at('config.yml'), JSON.stringify(configuration));
@@ -65,7 +80,7 @@ export async function startRegistry(dockerd: Dockerd, port = 5000): Promise<Regi
       const asked = await outcomeOf(
         dockerd.inNetns(['busybox', 'wget', '-q', '-O', '-', `http://${address}/v2/`]),
       );
-      return asked.code === 0;
+      return asked.code === 0 || asked.stderr.includes('401');
     });
   } catch (error) {
     const log = tail(logFile, 20);
@@ -75,10 +90,11 @@ export async function startRegistry(dockerd: Dockerd, port = 5000): Promise<Regi
 
   return {
     address,
+    auth,
     push: async (image, repository) => {
       const name = `${address}/${repository}${/:[^/]+$/.test(repository) ? '' : ':latest'}`;
       await dockerd.run(['tag', image, name]);
-      await dockerd.run(['push', '--quiet', name]);
+      await dockerd.run(['--config', directory.at('cli'), 'push', '--quiet', name]);
       await dockerd.run(['rmi', '--force', name, image]);
       return name;
     },

@@ -36,6 +36,15 @@ describe('a transfer', () => {
     assert.equal(as, 'confined');
   });
 
+  it('by curl has the proxy for http in either spelling, the small one first', () => {
+    const proxyOf = (slave: Readonly<Record<string, string>>) =>
+      transferOf({ by: 'curl', url: 'http://h/' }, './0/a', slave).environment.http_proxy;
+    assert.equal(proxyOf({ HTTP_PROXY: 'http://large' }), 'http://large');
+    assert.equal(proxyOf({ HTTP_PROXY: 'http://large', http_proxy: 'http://small' }), 'http://small');
+    assert.equal(proxyOf({ HTTP_PROXY: 'http://large', http_proxy: '' }), '', 'none is meant');
+    assert.equal(proxyOf({}), undefined);
+  });
+
   it("by hadoop is the one in the slave's HADOOP_HOME, with JAVA_HOME", () => {
     const url = 'hdfs://name/x';
     const { argv, environment } = transferOf({ by: 'hadoop', url }, './0/x', SLAVE);
