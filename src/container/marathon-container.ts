@@ -33,6 +33,7 @@ export function appContainer(app: JsonFields, ports: AppPorts): NewContainer | O
   }
   const type = container.word('type', ['DOCKER', 'MESOS']) ?? 'DOCKER';
   const docker = container.object('docker');
+  if (docker === undefined && type === 'DOCKER') throw wrong(container.at('docker'), 'is missing');
   const volumes = (container.objects('volumes') ?? []).map(volumeOf);
   container.end();
   const drivers = [...new Set(volumes.flatMap(({ driver }) => driver ?? []))];
