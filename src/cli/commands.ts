@@ -121,10 +121,10 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
     (await import('../commands/locks.ts')).locks(call, write),
   );
   command(
-    'plan',
-    'Show what the Launch record on stdin would create, as JSON and as docker run; pulls an absent image',
+    'plan [file]',
+    'Show what a Launch record or a Marathon app (JSON), in a file or on stdin, would create, as JSON and as docker run; pulls an absent image',
     [],
-    async (call) => (await import('../commands/plan.ts')).plan(call, write),
+    async (call, _options, [file]) => (await import('../commands/plan.ts')).plan(call, file, write),
   );
 
   try {

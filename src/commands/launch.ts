@@ -66,18 +66,30 @@ export async function launchRecord(call: Call): Promise<Launched> {
 
 /** The request that a Launch record makes, under the configuration in force. Faults: `config`, `protocol`. */
 export async function readRequestRecord(call: Call, record: Buffer): Promise<RequestRecord> {
+  const circumstances = await readCircumstances(call);
   const { environment } = call;
-  // The one verb of the slave's that needs all of the configuration.
-  const { loadConfig } = await import('../config/load.ts');
-  const { config, path, warnings } = loadConfig(call.place);
-  for (const { file, line, text } of warnings) call.log.warning('configuration', { file, line, text });
-  call.log.debug('configuration', { path: path ?? 'defaults' });
   const task = decodeLaunch(record, {
     ...defined('frameworkId', environment.MESOS_FRAMEWORK_ID),
     ...defined('executorId', environment.MESOS_EXECUTOR_ID),
     ...defined('slaveId', environment.MESOS_SLAVE_ID),
     ...defined('slavePid', environment.MESOS_SLAVE_PID),
   });
+  const taskInfo = rawField(record, LAUNCH_TASK_INFO);
+  return {
+    ...circumstances,
+    task,
+    ...(taskInfo === undefined ? {} : { taskInfo: taskInfo.toString('base64') }),
+  };
+}
+
+/** All of a request but the task itself: the configuration and what counts of the environment. Fault `config`. */
+export async function readCircumstances(call: Call): Promise<Omit<RequestRecord, 'task' | 'taskInfo'>> {
+  const { environment } = call;
+  // The one verb of the slave's that needs all of the configuration.
+  const { loadConfig } = await import('../config/load.ts');
+  const { config, path, warnings } = loadConfig(call.place);
+  for (const { file, line, text } of warnings) call.log.warning('configuration', { file, line, text });
+  call.log.debug('configuration', { path: path ?? 'defaults' });
   const slaveEnvironment: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
     if (value !== undefined && WANTED_VARIABLE.test(name)) slaveEnvironment[name] = value;
@@ -85,12 +97,9 @@ export async function readRequestRecord(call: Call, record: Buffer): Promise<Req
   // A Docker that cannot be meant is a mistake in the configuration, and said here, where a person may see it.
   for (const name of connectionOf(config.docker, slaveEnvironment, config.index.dockercfg).ignored)
     call.log.warning('an option of [docker] has no effect', { name });
-  const taskInfo = rawField(record, LAUNCH_TASK_INFO);
   const workDirectory = realWorkDirectory(environment.MESOS_WORK_DIRECTORY);
   return {
     version: REQUEST_VERSION,
-    task,
-    ...(taskInfo === undefined ? {} : { taskInfo: taskInfo.toString('base64') }),
     slaveEnvironment,
     ...(workDirectory === undefined ? {} : { workDirectory }),
     config,

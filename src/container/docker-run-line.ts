@@ -81,6 +81,11 @@ const HOST: Readonly<Record<string, Render>> = {
   Tmpfs: (value) =>
     entries(value).flatMap(([path, how]) => ['--tmpfs', how ? `${path}:${String(how)}` : path]),
   Sysctls: pairs('--sysctl'),
+  Ulimits: (value) =>
+    list(value).flatMap((one) => [
+      '--ulimit',
+      `${String(field(one, 'Name'))}=${String(field(one, 'Soft'))}:${String(field(one, 'Hard'))}`,
+    ]),
   Runtime: one('--runtime'),
   IpcMode: one('--ipc'),
   PidMode: one('--pid'),

@@ -95,6 +95,8 @@ export function plan(input: PlanInput): PlanAnswer {
     StdinOnce: false,
     HostConfig: {
       ...hostRest,
+      // The CLI gives them in another order each time; theirs means nothing, and two plans of a task are to be the same.
+      ...(host.Binds ? { Binds: [...host.Binds].sort() } : {}),
       ...limits,
       Mounts: [...(host.Mounts ?? []), sandboxMount(task)],
       ...(published === undefined ? {} : { PortBindings: published.bindings }),

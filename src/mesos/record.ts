@@ -12,6 +12,9 @@ export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
 /** How long a record may stand still, on its way in or out. */
 export const RECORD_IDLE_MS = 30_000;
 
+/** The largest text that is taken in a record's place. */
+const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+
 const HEADER_BYTES = 4;
 /** Memory is taken as bytes arrive, and not because a length asks for it. */
 const FIRST_CHUNK_BYTES = 64 * 1024;
@@ -32,11 +35,34 @@ export interface ReadOptions {
 export async function readRecord(fd = 0, options: ReadOptions = {}): Promise<Buffer> {
   using source = await openSource(fd);
   const header = await readExactly(source, HEADER_BYTES, 'length', options);
+  // Awaited here: `using` closes the source as soon as this function returns.
+  return await readPayload(source, header, options);
+}
+
+/**
+ * What a person gives: the payload of a record, framed as a slave writes it, or all bytes up to the stream's end where
+ * the first four cannot be the length of a record. Any text is told from any record: the fourth byte of a length that
+ * is taken is a control character that no text has there. Faults as `readRecord`, 'protocol' also for over 4 MiB of text.
+ */
+export async function readRecordOrText(
+  fd = 0,
+  options: ReadOptions = {},
+): Promise<{ readonly record: Buffer } | { readonly text: Buffer }> {
+  using source = await openSource(fd);
+  const start = await readUpTo(source, HEADER_BYTES, 'input', options);
+  if (start.length === HEADER_BYTES && start.readUInt32LE(0) <= MAX_RECORD_BYTES)
+    return { record: await readPayload(source, start, options) };
+  const rest = await readUpTo(source, MAX_TEXT_BYTES, 'input', options);
+  if (rest.length === MAX_TEXT_BYTES)
+    throw new Fault('protocol', `what was given is larger than ${MAX_TEXT_BYTES} bytes`);
+  return { text: Buffer.concat([start, rest]) };
+}
+
+async function readPayload(source: Source, header: Buffer, options: ReadOptions): Promise<Buffer> {
   const length = header.readUInt32LE(0);
   if (length > MAX_RECORD_BYTES) {
     throw new Fault('protocol', `record of ${length} bytes is larger than ${MAX_RECORD_BYTES}`);
   }
-  // Awaited here: `using` closes the source as soon as this function returns.
   return await readExactly(source, length, 'record', options);
 }
 
@@ -81,6 +107,14 @@ async function readExactly(
   what: string,
   options: ReadOptions,
 ): Promise<Buffer> {
+  const bytes = await readUpTo(source, size, what, options);
+  if (bytes.length < size)
+    throw new Fault('protocol', `${what} ends early: ${bytes.length} of ${size} bytes came`);
+  return bytes;
+}
+
+/** Fewer bytes only where the stream has ended. */
+async function readUpTo(source: Source, size: number, what: string, options: ReadOptions): Promise<Buffer> {
   const idleMs = options.idleMs ?? RECORD_IDLE_MS;
   let buffer = Buffer.allocUnsafe(Math.min(size, FIRST_CHUNK_BYTES));
   let filled = 0;
@@ -94,7 +128,7 @@ async function readExactly(
       buffer = grown;
     }
     const count = readSome(source.fd, buffer, filled);
-    if (count === 0) throw new Fault('protocol', `${what} ends early: ${filled} of ${size} bytes came`);
+    if (count === 0) break;
     if (count !== 'nothing yet') {
       filled += count;
       lastByteMs = performance.now();
@@ -109,7 +143,7 @@ async function readExactly(
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
     }
   }
-  return buffer;
+  return buffer.subarray(0, filled);
 }
 
 function readSome(fd: number, buffer: Buffer, offset: number): number | 'nothing yet' {

@@ -93,6 +93,14 @@ describe('the sandbox', () => {
     assert.deepEqual(host.Mounts?.[0], mount);
     assert.equal(host.Mounts?.length, 2);
   });
+
+  test('binds, which the CLI gives in any order, are the same in every plan', () => {
+    for (const Binds of [
+      ['/b:/b', '/a:/z:ro'],
+      ['/a:/z:ro', '/b:/b'],
+    ])
+      assert.deepEqual(planned({ translated: translated({ Binds }) }).host.Binds, ['/a:/z:ro', '/b:/b']);
+  });
 });
 
 describe('ports', () => {

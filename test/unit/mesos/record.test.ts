@@ -17,7 +17,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { errnoOf, Fault, type FaultKind } from '../../../src/fault.ts';
-import { frame, MAX_RECORD_BYTES, readRecord, writeRecord } from '../../../src/mesos/record.ts';
+import {
+  frame,
+  MAX_RECORD_BYTES,
+  readRecord,
+  readRecordOrText,
+  writeRecord,
+} from '../../../src/mesos/record.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'deimos-record-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -159,7 +165,7 @@ describe('readRecord', () => {
     it(`lets its process end though its stdin, a ${kind}, stays open`, async () => {
       using p = pipe();
       const program = `
-        import { readRecord, writeRecord } from ${JSON.stringify(new URL('../../../src/mesos/record.ts', import.meta.url).href)};
+        import { readRecord, readRecordOrText, writeRecord } from ${JSON.stringify(new URL('../../../src/mesos/record.ts', import.meta.url).href)};
         writeRecord(1, await readRecord(0));`;
       const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
         stdio: [kind === 'socket' ? 'pipe' : p.reader, 'pipe', 'inherit'],
@@ -216,5 +222,45 @@ describe('frame', () => {
   it('puts the length in front, little endian', () => {
     assert.equal(frame(Buffer.from('abc')).toString('hex'), '03000000616263');
     assert.equal(frame(new Uint8Array()).toString('hex'), '00000000');
+  });
+});
+
+describe('what a person gives', () => {
+  const given = async (bytes: Uint8Array | string) => {
+    using ends = pipe();
+    writeSync(ends.writer, typeof bytes === 'string' ? Buffer.from(bytes) : bytes);
+    ends.close(ends.writer);
+    const input = await readRecordOrText(ends.reader);
+    return 'record' in input ? ['record', input.record.toString()] : ['text', input.text.toString()];
+  };
+
+  it('is a record or a text, told apart by the first bytes, also where these look alike', async () => {
+    for (const text of ['{}', '{"id": 1}', '\t{', '\n\n\n\n{}', '', '{', 'abc', '\uFEFF{"a":1}', '[]'])
+      assert.deepEqual(await given(text), ['text', text]);
+    // 123 is the number of `{`: a record of that length begins with the same byte.
+    for (const length of [0, 5, 123, 123 + 256]) {
+      const payload = Buffer.alloc(length, '"');
+      assert.deepEqual(await given(frame(payload)), ['record', payload.toString()]);
+    }
+  });
+
+  it('is not waited for beyond a record, though the pipe stays open', async () => {
+    using ends = pipe();
+    writeSync(ends.writer, frame(Buffer.from('payload')));
+    const input = await readRecordOrText(ends.reader);
+    assert.ok('record' in input);
+    assert.equal(input.record.toString(), 'payload');
+  });
+
+  it('ends early, stands still or is too large: said in words', async () => {
+    await assert.rejects(given(frame(Buffer.from('abc')).subarray(0, 5)), fault('protocol', /1 of 3 bytes/));
+    using ends = pipe();
+    writeSync(ends.writer, '{"id"');
+    await assert.rejects(readRecordOrText(ends.reader, { idleMs: 50 }), fault('timeout', /none for 50 ms/));
+    const file = path.join(directory, 'large.json');
+    writeFileSync(file, `{${' '.repeat(5 * 1024 * 1024)}}`);
+    const fd = openSync(file, 'r');
+    await assert.rejects(readRecordOrText(fd), fault('protocol', /larger than 4194304 bytes/));
+    closeSync(fd);
   });
 });

@@ -354,6 +354,16 @@ describe('decodeLaunch', () => {
     );
   });
 
+  it('takes the slave from the task where the record does not name it', () => {
+    const { slave_id: _, ...unnamed } = minimal;
+    const task_info = { ...minimal.task_info, slave_id: { value: 'of-the-task' } };
+    assert.equal(viewOf({ ...unnamed, task_info }).slaveId, 'of-the-task');
+    assert.equal(
+      viewOf({ ...minimal, slave_id: { value: 'of-the-record' }, task_info }).slaveId,
+      'of-the-record',
+    );
+  });
+
   it('names a task without a name after its executor', () => {
     assert.equal(withTask({ name: '' }).name, 'e-1');
     assert.equal(withTask({ name: 'x' }).name, 'x');

@@ -1,0 +1,176 @@
+// Holds docs/mesos-fields.md against the codec's tables and the tests that it cites: every field has a row, every row a
+// field and a test that is there, or a reason why it is ignored; and shows that each breach is found.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import type { Fields, Message } from '../../src/mesos/codec.ts';
+import * as messages from '../../src/mesos/messages.ts';
+
+/** Rows whose tests are still being written, `Message.field`: they and no others say TODO. To be empty. */
+const PENDING: readonly string[] = [
+  ...of('Update', 'resources'),
+  ...of('Termination', 'killed message status state reasons'),
+  ...of('TaskInfo', 'health_check'),
+  ...of('CommandInfo', 'health_check'),
+  ...of('ContainerInfo', 'type volumes docker hostname network_infos'),
+  ...of('DockerInfo', 'image network port_mappings privileged parameters force_pull_image volume_driver'),
+  ...of('DockerInfo.PortMapping', 'host_port container_port protocol'),
+  ...of('Volume', 'container_path host_path mode source'),
+  ...of('Volume.Source', 'type docker_volume'),
+  ...of('Volume.Source.DockerVolume', 'driver name driver_options'),
+  ...of('NetworkInfo', 'name'),
+  ...of(
+    'HealthCheck',
+    'http delay_seconds interval_seconds timeout_seconds consecutive_failures grace_period_seconds command',
+  ),
+  ...of('HealthCheck.HTTP', 'port path statuses'),
+  ...of('CommandInfo.HealthCheck', 'http delay_seconds interval_seconds timeout_seconds failures'),
+  ...of(
+    'ResourceStatistics',
+    'mem_rss_bytes mem_file_bytes mem_anon_bytes net_rx_packets net_rx_bytes net_rx_errors net_rx_dropped net_tx_packets net_tx_bytes net_tx_errors net_tx_dropped processes threads mem_cache_bytes',
+  ),
+  ...of('TaskStatus', 'healthy'),
+];
+
+function of(message: string, fields: string): readonly string[] {
+  return fields.split(' ').map((field) => `${message}.${field}`);
+}
+
+const root = resolve(import.meta.dirname, '../..');
+
+interface Row {
+  /** `Message.field`. */
+  readonly field: string;
+  readonly number: string;
+  readonly does: string;
+  /** `file › name`, or TODO. */
+  readonly tests: readonly string[];
+}
+
+type Tables = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+/** What a message without fields has in a field's place. */
+const NO_FIELD = '–';
+const IGNORED = /^\*ignored\*: \S/;
+
+/** Every row of every table, under the heading that names its message. */
+function rowsOf(page: string): Row[] {
+  const rows: Row[] = [];
+  let message = '';
+  for (const line of page.split('\n')) {
+    message = /^### (\S+)$/.exec(line)?.[1] ?? message;
+    const cells = /^\| (.*) \|$/.exec(line)?.[1]?.split(/ *(?<!\\)\| */) ?? [];
+    const [field = '', number = '', , does = '', tests = ''] = cells;
+    if (cells.length === 0 || field === 'field' || field === '---') continue;
+    const cited = tests.split('<br>').map((one) => one.trim().replaceAll('\\|', '|'));
+    rows.push({ field: `${message}.${field}`, number, does, tests: cited.filter((one) => one !== '') });
+  }
+  return rows;
+}
+
+/** The codec's tables: message → field → number. */
+function tablesOf(module: Readonly<Record<string, unknown>>): Tables {
+  const tables = new Map<string, Map<string, number>>();
+  for (const value of Object.values(module)) {
+    if (!isMessage(value)) continue;
+    const fields = Object.entries(value.fields).map(([name, [number]]) => [name, number] as const);
+    tables.set(value.name, new Map(fields));
+  }
+  return tables;
+}
+
+function isMessage(value: unknown): value is Message<Fields> {
+  return typeof value === 'object' && value !== null && 'fields' in value && 'index' in value;
+}
+
+/** The text of a test file by its name below test/ without `.test.ts`; undefined where there is none. */
+function testText(name: string): string | undefined {
+  const path = `${root}/test/${name}.test.ts`;
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+}
+
+/** Whether a test of that name stands in the file: as a whole string, in the quotes that it happens to have. */
+function hasTest(text: string, name: string): boolean {
+  const quoted = ["'", '"', '`'].map((quote) => `${quote}${name.replaceAll(quote, `\\${quote}`)}${quote}`);
+  return quoted.some((one) => text.includes(one));
+}
+
+interface Held {
+  readonly rows: readonly Row[];
+  readonly tables: Tables;
+  readonly textOf: (file: string) => string | undefined;
+  readonly pending: readonly string[];
+}
+
+/** What is wrong, a line each. */
+function breaches({ rows, tables, textOf, pending }: Held): string[] {
+  const found: string[] = [];
+  const seen = new Set<string>();
+  for (const { field, number, does, tests } of rows) {
+    if (seen.has(field)) found.push(`${field}: has two rows`);
+    seen.add(field);
+    const [, message = '', name = ''] = /^(.+)\.([^.]+)$/.exec(field) ?? [];
+    const isIgnored = IGNORED.test(does);
+    const known = tables.get(message)?.get(name);
+    if (known === undefined && !isIgnored && name !== NO_FIELD)
+      found.push(`${field}: is in no table of the codec`);
+    if (known !== undefined && String(known) !== number) found.push(`${field}: is number ${known}`);
+    if (does === '') found.push(`${field}: nothing is said of it`);
+    const isPending = tests.includes('TODO');
+    if (isPending !== pending.includes(field))
+      found.push(
+        `${field}: ${isPending ? 'says TODO and is not pending' : 'is pending and does not say TODO'}`,
+      );
+    if (tests.length === 0 && !isIgnored) found.push(`${field}: no test holds it`);
+    for (const cited of tests.filter((one) => one !== 'TODO')) {
+      const [, file = '', title = ''] = /^(\S+) › (.+)$/.exec(cited) ?? [];
+      const text = textOf(file);
+      if (text === undefined) found.push(`${field}: there is no test file ${file || cited}`);
+      else if (!hasTest(text, title)) found.push(`${field}: ${file} has no test '${title}'`);
+    }
+  }
+  for (const [message, fields] of tables)
+    for (const name of fields.keys())
+      if (!seen.has(`${message}.${name}`)) found.push(`${message}.${name}: has no row`);
+  for (const field of pending) if (!seen.has(field)) found.push(`${field}: is pending and has no row`);
+  return found;
+}
+
+const page = readFileSync(`${root}/docs/mesos-fields.md`, 'utf8');
+
+test('every field of every message has a row, and every row a field and the tests that hold it', () => {
+  const tables = tablesOf(messages);
+  assert.ok(
+    tables.size > 40 && rowsOf(page).length > 200,
+    `${tables.size} tables, ${rowsOf(page).length} rows`,
+  );
+  assert.deepEqual(breaches({ rows: rowsOf(page), tables, textOf: testText, pending: PENDING }), []);
+});
+
+test('what is missing, unknown or not there any more is found', () => {
+  const tables = new Map([['M', new Map([['a', 1]])]]);
+  const textOf = (file: string) => (file === 'unit/x' ? "it('does a', () => {});\nit(`of b`);" : undefined);
+  const check = (line: string, pending: readonly string[] = []) =>
+    breaches({ rows: rowsOf(`### M\n| field | no. |\n| --- | --- |\n${line}\n`), tables, textOf, pending });
+  assert.deepEqual(check('| a | 1 | 0.19 | does | unit/x › does a<br>unit/x › of b |'), []);
+  assert.deepEqual(check(''), ['M.a: has no row']);
+  const row = '| a | 1 | 0.19 | does | unit/x › does a |';
+  assert.deepEqual(check(`${row}\n${row}`), ['M.a: has two rows']);
+  assert.deepEqual(check(`${row}\n| b | 2 | 0.19 | does | unit/x › does a |`), [
+    'M.b: is in no table of the codec',
+  ]);
+  assert.deepEqual(check(`${row}\n| b | 2 | 0.19 | *ignored*: for a reason |  |`), []);
+  assert.deepEqual(check(`${row}\n| – | – | 0.19 | does | unit/x › does a |`), []);
+  assert.deepEqual(check('| a | 2 | 0.19 | does | unit/x › does a |'), ['M.a: is number 1']);
+  assert.deepEqual(check('| a | 1 | 0.19 | does |  |'), ['M.a: no test holds it']);
+  assert.deepEqual(check('| a | 1 | 0.19 | *ignored* |  |'), ['M.a: no test holds it']);
+  assert.deepEqual(check('| a | 1 | 0.19 |  | unit/x › does a |'), ['M.a: nothing is said of it']);
+  assert.deepEqual(check('| a | 1 | 0.19 | does | unit/x › does |'), ["M.a: unit/x has no test 'does'"]);
+  assert.deepEqual(check('| a | 1 | 0.19 | does | unit/y › does a |'), ['M.a: there is no test file unit/y']);
+  assert.deepEqual(check('| a | 1 | 0.19 | does | TODO |'), ['M.a: says TODO and is not pending']);
+  assert.deepEqual(check('| a | 1 | 0.19 | does | TODO |', ['M.a']), []);
+  assert.deepEqual(check(row, ['M.a']), ['M.a: is pending and does not say TODO']);
+  assert.deepEqual(check(row, ['M.c']), ['M.c: is pending and has no row']);
+});
