@@ -41,9 +41,16 @@ function isTerminal(fd: number): boolean {
   return stat.isCharacterDevice() && stat.rdev >> 8 !== MAJOR_MEMORY;
 }
 
+/** The environment; what is meant for Docker stops here, since Docker's client would look into it behind our back. */
+function environment(): Readonly<Record<string, string | undefined>> {
+  const copy = { ...process.env };
+  for (const name of Object.keys(copy)) if (name.startsWith('DOCKER_')) delete process.env[name];
+  return copy;
+}
+
 function newCall(options: GlobalOptions): Call {
   return new Call({
-    environment: process.env,
+    environment: environment(),
     executable: process.execPath,
     options,
     interactive: isTerminal(2),

@@ -3,7 +3,9 @@
 
 import type { CreateRequest } from '../container/create-request.ts';
 import { dockerRunLine } from '../container/docker-run-line.ts';
+import { mayPass } from '../docker/faults.ts';
 import { withFields } from '../host/log.ts';
+import { persist } from '../host/pauses.ts';
 import { readRecord } from '../mesos/record.ts';
 import { DockerHosts } from '../supervisor/docker-host.ts';
 import { prepare } from '../supervisor/preparation.ts';
@@ -18,10 +20,14 @@ export async function plan(call: Call, write: (text: string) => void): Promise<n
   const request = await readRequestRecord(call, await readRecord());
   const host = new DockerHosts().for(request.config, request.slaveEnvironment);
   const root = call.options.root ?? request.config.state.root;
+  const log = withFields(call.log, {});
+  const { signal } = new AbortController();
+  const options = { signal, log, mayPass, what: 'choosing the daemon', boundMs: AWAY_BOUND_MS };
+  const daemon = await persist(() => host.choose(signal), options);
   const created = await prepare(
-    { request, root, host, log: withFields(call.log, {}) },
+    { request, root, daemon, log },
     {
-      signal: new AbortController().signal,
+      signal,
       onProgress: (text) => call.log.info(text),
       awayBoundMs: AWAY_BOUND_MS,
     },

@@ -15,14 +15,15 @@ import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
-import type { DockerHost } from './docker-host.ts';
+import type { Daemon } from './docker-host.ts';
 import { urisOf } from './uris.ts';
 
 export interface Preparation {
   readonly request: RequestRecord;
   /** The state root's real path: it is in the container's labels. */
   readonly root: string;
-  readonly host: DockerHost;
+  /** Where the container is to be created. */
+  readonly daemon: Daemon;
   readonly log: Log;
 }
 
@@ -36,7 +37,7 @@ export interface PreparationOptions {
 
 /** The create request of a task. Throws a Fault whose text is the one line that everybody is told. */
 export async function prepare(
-  { request, root, host, log }: Preparation,
+  { request, root, daemon, log }: Preparation,
   { signal, onProgress, awayBoundMs }: PreparationOptions,
 ): Promise<CreateRequest> {
   const { task, config, slaveEnvironment } = request;
@@ -48,7 +49,7 @@ export async function prepare(
   if (!uris.ok) throw new Fault('refused', uris.why);
 
   const ask = <T>(what: string, work: (engine: Engine) => Promise<T>): Promise<T> =>
-    persist(async () => work(await host.engine(signal)), {
+    persist(() => work(daemon.engine), {
       signal,
       log,
       what,
@@ -76,7 +77,7 @@ export async function prepare(
     }
     onProgress(`Pulling ${image.image}`);
     const platform = translation?.request.query.platform;
-    await ask('pulling the image', () => host.pulls.pull(image.image, platform, onProgress, signal));
+    await ask('pulling the image', () => daemon.pulls.pull(image.image, platform, onProgress, signal));
     facts = await look();
   }
   if (facts === 'absent')
