@@ -13,6 +13,7 @@ import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
@@ -425,6 +426,13 @@ export class DockerWork {
     const { paths } = this.#parts;
     const init = facts.pid === undefined ? undefined : identify(facts.pid);
     if (init === undefined) return;
+    // A daemon on another host, or in another pid namespace, counts its pids elsewhere: this would be anybody.
+    if (!isInCgroupNamed(init.pid, facts.id)) {
+      this.#parts.log.warning('the pid that Docker names is not in a cgroup of the container', {
+        pid: init.pid,
+      });
+      return;
+    }
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));
