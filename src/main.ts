@@ -41,9 +41,16 @@ function isTerminal(fd: number): boolean {
   return stat.isCharacterDevice() && stat.rdev >> 8 !== MAJOR_MEMORY;
 }
 
+/** Our environment; what is meant for Docker stops here, since Docker's client would look into it behind our back. */
+function takeEnvironment(): Readonly<Record<string, string | undefined>> {
+  const taken = { ...process.env };
+  for (const name of Object.keys(taken)) if (name.startsWith('DOCKER_')) delete process.env[name];
+  return taken;
+}
+
 function newCall(options: GlobalOptions): Call {
   return new Call({
-    environment: process.env,
+    environment,
     executable: process.execPath,
     options,
     interactive: isTerminal(2),
@@ -83,6 +90,7 @@ async function main(argv: readonly string[], fast: FastCall | undefined): Promis
   }
 }
 
+const environment = takeEnvironment();
 const argv = process.argv.slice(2);
 const fast = fastCall(argv);
 void main(argv, fast).then((status) => {

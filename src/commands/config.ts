@@ -3,8 +3,8 @@
 
 import type { LoadedConfig } from '../config/load.ts';
 import { renderConfig } from '../config/render.ts';
-import { connectionOf } from '../docker/connection.ts';
-import { escapeControl } from '../fault.ts';
+import { type Connection, connectionOf } from '../docker/connection.ts';
+import { escapeControl, isFault, oneLine } from '../fault.ts';
 
 export interface ConfigCommandDeps {
   readonly loaded: LoadedConfig;
@@ -24,14 +24,30 @@ export async function configCommand({
   write,
 }: ConfigCommandDeps): Promise<number> {
   const { config, path, warnings } = loaded;
-  const { ignored } = connectionOf(config.docker, environment, config.index.dockercfg);
+  const connection = connectionOf(config.docker, environment, config.index.dockercfg);
+  const { ignored } = connection;
   const doubts = [
     ...warnings.map(({ file, line, text }) => `${file}${line > 0 ? `:${line}` : ''}: ${text}`),
     ...ignored.map((name) => `[docker] ${name} has no effect`),
+    ...(await tlsDoubts(connection)),
   ];
   const inForce = root === undefined ? config : { ...config, state: { ...config.state, root } };
   await write(
     doubts.map((doubt) => `# warning: ${escapeControl(doubt)}\n`).join('') + renderConfig(inForce, path),
   );
   return 0;
+}
+
+/** Files can be there tomorrow: what is wrong with them fails a task, and is only doubtful here. */
+async function tlsDoubts({ endpoints }: Connection): Promise<readonly string[]> {
+  const tls = endpoints.flatMap((endpoint) => (endpoint.kind === 'tcp' ? (endpoint.tls ?? []) : []))[0];
+  if (tls === undefined) return [];
+  const { tlsOptions } = await import('../docker/tls.ts');
+  try {
+    await tlsOptions(tls);
+    return [];
+  } catch (error) {
+    if (isFault(error, 'config')) return [oneLine(error)];
+    throw error;
+  }
 }

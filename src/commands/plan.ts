@@ -8,8 +8,10 @@ import type { CreateRequest } from '../container/create-request.ts';
 import { dockerRunLine } from '../container/docker-run-line.ts';
 import { mesosContainerId } from '../container/identity.ts';
 import { marathonTask } from '../container/marathon.ts';
+import { mayPass } from '../docker/faults.ts';
 import { errnoOf, Fault } from '../fault.ts';
 import { withFields } from '../host/log.ts';
+import { persist } from '../host/pauses.ts';
 import { readRecordOrText } from '../mesos/record.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { DockerHosts } from '../supervisor/docker-host.ts';
@@ -40,10 +42,13 @@ export async function plan(
   const log = withFields(call.log, {});
   const host = new DockerHosts(log).for(request.config, request.slaveEnvironment);
   const root = call.options.root ?? request.config.state.root;
+  const { signal } = new AbortController();
+  const options = { signal, log, mayPass, what: 'choosing the daemon', boundMs: AWAY_BOUND_MS };
+  const daemon = await persist(() => host.choose(signal), options);
   const created = await prepare(
-    { request, root, host, log },
+    { request, root, daemon, log },
     {
-      signal: new AbortController().signal,
+      signal,
       // The log has a line for a pull that takes long.
       onProgress: () => {},
       awayBoundMs: AWAY_BOUND_MS,

@@ -1,7 +1,6 @@
 // One request to the Docker daemon: opened, read to its end, bounded. The only place that loads dockerode, and only
 // when something is asked. It decides nothing: statuses and broken connections come out as errors for faults.ts.
 
-import { readFile } from 'node:fs/promises';
 import { Agent, type IncomingMessage } from 'node:http';
 import { inspect } from 'node:util';
 import type Docker from 'dockerode';
@@ -9,6 +8,7 @@ import type { Json } from '../container/create-request.ts';
 import { Fault } from '../fault.ts';
 import type { Endpoint } from './connection.ts';
 import { DaemonRefusal } from './faults.ts';
+import { type TlsOptions, tlsFault, tlsOptions } from './tls.ts';
 
 export interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | boolean>>;
@@ -39,16 +39,19 @@ class OneShotAgent extends Agent {
 
 export class Client {
   readonly #endpoint: Endpoint;
-  #docker: Promise<Docker> | undefined;
+  #made: { readonly docker: Docker; readonly tls: TlsOptions | undefined } | undefined;
 
   constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
   }
 
-  /** dockerode itself, for what is a stream in both directions (attach). Its requests have no time limit. */
-  docker(): Promise<Docker> {
-    this.#docker ??= openDocker(this.#endpoint);
-    return this.#docker;
+  /** dockerode itself; another one whenever a file that TLS needs has changed. Its requests have no time limit. */
+  async #docker(): Promise<Docker> {
+    const endpoint = this.#endpoint;
+    const tls = endpoint.kind === 'tcp' && endpoint.tls ? await tlsOptions(endpoint.tls) : undefined;
+    if (this.#made === undefined || this.#made.tls !== tls)
+      this.#made = { docker: await openDocker(endpoint, tls), tls };
+    return this.#made.docker;
   }
 
   /** Resolves with the answer's head, whatever its status. Rejects with the system's error or the signal's reason. */
@@ -58,7 +61,7 @@ export class Client {
     signal: AbortSignal,
     options: RequestOptions = {},
   ): Promise<IncomingMessage> {
-    const docker = await this.docker();
+    const docker = await this.#docker();
     signal.throwIfAborted();
     const query = options.query ?? {};
     const hasQuery = Object.keys(query).length > 0;
@@ -77,7 +80,7 @@ export class Client {
       };
       docker.modem.dial(dial, (error: unknown, response: unknown) => {
         signal.removeEventListener('abort', onAbort);
-        if (error) return reject(signal.aborted ? signal.reason : error);
+        if (error) return reject(signal.aborted ? signal.reason : tlsFault(error, this.#endpoint));
         // With isStream the client hands out Node's own response.
         const message = response as IncomingMessage;
         if (signal.aborted) message.destroy();
@@ -139,36 +142,26 @@ function wordsOf(text: string, status: number): string {
   return text.trim().slice(0, 500) || `HTTP status ${status}`;
 }
 
-async function openDocker(endpoint: Endpoint): Promise<Docker> {
+async function openDocker(endpoint: Endpoint, tls: TlsOptions | undefined): Promise<Docker> {
   const { default: DockerClass } = await import('dockerode');
-  // All keys are given: the client fills what is missing from DOCKER_* of the environment.
-  const common = { pathPrefix: '/', timeout: undefined, headers: {} };
+  // All keys are given: the client makes up what is missing.
+  const common = { pathPrefix: '/', timeout: undefined, headers: {}, ...NO_TLS_FILES };
   if (endpoint.kind === 'unix') {
     const agent = new OneShotAgent({ keepAlive: false });
-    const options = { ...common, ...NOTHING_OF_TLS, socketPath: endpoint.path, protocol: 'http', agent };
+    const options = { ...common, socketPath: endpoint.path, protocol: 'http', agent };
     return new DockerClass({ ...options, host: undefined, port: undefined } as Docker.DockerOptions);
   }
-  const { host, port, tls } = endpoint;
+  const { host, port } = endpoint;
+  const there = { ...common, host, port, socketPath: undefined };
   if (tls === undefined) {
     const agent = new OneShotAgent({ keepAlive: false });
-    const options = { ...common, ...NOTHING_OF_TLS, host, port, protocol: 'http', agent };
-    return new DockerClass({ ...options, socketPath: undefined } as Docker.DockerOptions);
+    return new DockerClass({ ...there, protocol: 'http', agent } as Docker.DockerOptions);
   }
   const { Agent: TlsAgent } = await import('node:https');
-  const [ca, cert, key] = await Promise.all([tls.ca, tls.cert, tls.key].map(readTlsFile));
-  const agent = new TlsAgent({ keepAlive: false, rejectUnauthorized: tls.verify });
+  const agent = new TlsAgent({ keepAlive: false, ...tls });
   Object.assign(agent, { [inspect.custom]: () => 'OneShotAgent' });
-  const options = { ...common, host, port, protocol: 'https', agent, ca, cert, key, socketPath: undefined };
-  return new DockerClass(options as Docker.DockerOptions);
+  return new DockerClass({ ...there, protocol: 'https', agent } as Docker.DockerOptions);
 }
 
-const NOTHING_OF_TLS = { ca: undefined, cert: undefined, key: undefined } as const;
-
-async function readTlsFile(path: string | undefined): Promise<Buffer | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new Fault('config', `cannot read ${path}, needed for TLS to Docker`, error);
-  }
-}
+/** The agent has what TLS needs. */
+const NO_TLS_FILES = { ca: undefined, cert: undefined, key: undefined } as const;

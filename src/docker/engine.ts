@@ -84,27 +84,32 @@ export class Engine {
     this.#requestTimeoutMs = requestTimeoutMs;
   }
 
-  /** The only host, or the first of several that answers. Fault `docker` (daemon away) if none of several does. */
+  /**
+   * The only host, not yet asked, or the first of several that answers. A Fault with what is wrong with each if none of
+   * several does; mayPass holds for it if it does for one of them.
+   */
   static async connect(connection: Connection, signal: AbortSignal): Promise<Engine> {
     const [only, ...others] = connection.endpoints;
     if (others.length === 0) return new Engine(only);
-    let last: unknown;
+    const failures: Fault[] = [];
     for (const endpoint of connection.endpoints) {
-      const engine = new Engine(endpoint);
+      const engine = new Engine(endpoint, PING_TIMEOUT_MS);
       try {
-        await engine.client.ask(
-          'GET',
-          '/_ping',
-          AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT_MS)]),
-        );
-        return engine;
+        await engine.ping(signal);
+        return new Engine(endpoint);
       } catch (error) {
         signal.throwIfAborted();
-        last = error;
+        const fault = dockerFault(error, 'ping');
+        failures.push(new Fault(fault.kind, `${formatEndpoint(endpoint)}: ${fault.message}`, fault.cause));
       }
     }
-    const hosts = connection.endpoints.map(formatEndpoint).join(', ');
-    throw new Fault('docker', `none of the Docker hosts ${hosts} answers: ${oneLine(last)}`, last);
+    // One that may come back is waited for, whatever is wrong with the others.
+    const decisive = failures.find(mayPass) ?? failures[0];
+    throw new Fault(
+      decisive?.kind ?? 'docker',
+      `none of the Docker hosts answers: ${failures.map(oneLine).join('; ')}`,
+      decisive?.cause,
+    );
   }
 
   /** The headers of the daemon's `/_ping`: its versions. One try. */

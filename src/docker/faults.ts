@@ -38,9 +38,12 @@ export function statusOf(error: unknown): number | undefined {
   return undefined;
 }
 
-/** Whether the daemon could not be reached or went away in the middle, be the error Docker's client's or a Fault made of it. */
+/**
+ * Whether the daemon could not be reached or went away in the middle, be the error Docker's client's or a Fault made of it.
+ * A file or a program that is missing has the same system's error, and another kind of Fault.
+ */
 export function isDaemonAway(error: unknown): boolean {
-  if (isFault(error)) return isDaemonAway(error.cause);
+  if (isFault(error)) return isFault(error, 'docker') && isDaemonAway(error.cause);
   return statusOf(error) === undefined && AWAY.has(errnoOf(error) ?? '');
 }
 

@@ -2,15 +2,15 @@
 // than through dockerode: reading must stop, in the kernel, whenever the reader does not ask for more, and one buffer
 // per container must do. Nothing is decided here and nothing is written.
 
-import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, RequestOptions } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import type { DockerId } from '../container/identity.ts';
 import { Fault } from '../fault.ts';
 import type { Endpoint } from './connection.ts';
 import { DaemonRefusal, dockerFault, statusOf } from './faults.ts';
 import type { StreamName } from './frames.ts';
 import { type LogMessage, LogParser, TtyLogParser } from './log-parser.ts';
+import { type TlsOptions, tlsFault, tlsOptions } from './tls.ts';
 
 /** What one read of the attach may give. A read from a unix socket rarely gives more, and a task costs one of these. */
 const READ_BYTES = 64 * 1024;
@@ -61,7 +61,7 @@ export function dockerOutput(endpoint: Endpoint, id: DockerId, tty: boolean): Ou
         return await openAttach(endpoint, `${path}/attach?stream=1&stdout=1&stderr=1`, signal);
       } catch (error) {
         signal.throwIfAborted();
-        throw dockerFault(error, `attach to ${id}`);
+        throw dockerFault(tlsFault(error, endpoint), `attach to ${id}`);
       }
     },
     readLog: (query, signal) => readLog(endpoint, path, query, tty, signal),
@@ -70,10 +70,23 @@ export function dockerOutput(endpoint: Endpoint, id: DockerId, tty: boolean): Ou
 }
 
 async function openAttach(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<Attachment> {
+  // Connecting counts: over TCP there may be somebody who takes the connection and says nothing.
+  const bound = new AbortController();
+  const timer = setTimeout(() => bound.abort(), ANSWER_TIMEOUT_MS);
+  try {
+    return await openBounded(endpoint, path, AbortSignal.any([signal, bound.signal]));
+  } catch (error) {
+    if (!bound.signal.aborted) throw error;
+    throw new Fault('timeout', `attach: Docker gave no answer within ${ANSWER_TIMEOUT_MS / 1000} s`, error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function openBounded(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<Attachment> {
   const stream = await openByteStream(endpoint, signal);
   const onAbort = (): void => stream.close();
   signal.addEventListener('abort', onAbort, { once: true });
-  const timer = setTimeout(onAbort, ANSWER_TIMEOUT_MS);
   try {
     const requestedNs = BigInt(Date.now()) * 1_000_000n;
     stream.write(
@@ -99,7 +112,6 @@ async function openAttach(endpoint: Endpoint, path: string, signal: AbortSignal)
     stream.close();
     throw error;
   } finally {
-    clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
   }
 }
@@ -111,7 +123,8 @@ async function readHead(stream: ByteStream): Promise<{ head: string; rest: Buffe
     if (end >= 0) return { head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) };
     if (got.length > HEAD_MAX_BYTES) throw new Fault('protocol', 'attach: the answer has no end of its head');
     const more = await stream.read();
-    if (more === undefined) throw new Fault('docker', 'attach: Docker closed the connection', stream.error());
+    if (more === undefined)
+      throw stream.error() ?? new Fault('docker', 'attach: Docker closed the connection');
     got = Buffer.concat([got, more]);
   }
 }
@@ -138,7 +151,8 @@ interface ByteStream {
 
 async function openByteStream(endpoint: Endpoint, signal: AbortSignal): Promise<ByteStream> {
   signal.throwIfAborted();
-  if (endpoint.kind === 'tcp' && endpoint.tls !== undefined) return await openTls(endpoint, signal);
+  if (endpoint.kind === 'tcp' && endpoint.tls !== undefined)
+    return await openTls(endpoint, await tlsOptions(endpoint.tls), signal);
   const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   const state: {
     waiting?: (bytes: Buffer | undefined) => void;
@@ -193,9 +207,16 @@ async function openByteStream(endpoint: Endpoint, signal: AbortSignal): Promise<
 }
 
 /** TLS has no buffer of ours; the stream's own is kept small instead. */
-async function openTls(endpoint: Endpoint & { kind: 'tcp' }, signal: AbortSignal): Promise<ByteStream> {
+async function openTls(
+  { host, port }: Endpoint & { kind: 'tcp' },
+  tls: TlsOptions,
+  signal: AbortSignal,
+): Promise<ByteStream> {
   const { connect: connectTls } = await import('node:tls');
-  const socket = connectTls({ host: endpoint.host, port: endpoint.port, ...(await tlsOptions(endpoint)) });
+  signal.throwIfAborted();
+  // Whoever answers for several names is told which is meant.
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  const socket = connectTls({ host, port, ...servername, ...tls });
   const state: { error?: Error } = {};
   socket.on('error', (error) => {
     state.error = error;
@@ -236,29 +257,16 @@ async function connected(
   }
 }
 
-async function tlsOptions(endpoint: Endpoint & { kind: 'tcp' }) {
-  const { tls } = endpoint;
-  const [ca, cert, key] = await Promise.all(
-    [tls?.ca, tls?.cert, tls?.key].map((file) => (file === undefined ? undefined : readFile(file))),
-  );
-  return {
-    rejectUnauthorized: tls?.verify ?? true,
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  };
-}
-
 async function get(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<IncomingMessage> {
   const address: RequestOptions =
     endpoint.kind === 'unix'
       ? { socketPath: endpoint.path }
-      : { host: endpoint.host, port: endpoint.port, ...(endpoint.tls ? await tlsOptions(endpoint) : {}) };
+      : { host: endpoint.host, port: endpoint.port, ...(endpoint.tls ? await tlsOptions(endpoint.tls) : {}) };
   const { request } =
     endpoint.kind === 'tcp' && endpoint.tls ? await import('node:https') : await import('node:http');
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const asked = request({ ...address, path, agent: false, signal, timeout: ANSWER_TIMEOUT_MS }, resolve);
-    asked.on('error', reject);
+    asked.on('error', (error) => reject(tlsFault(error, endpoint)));
     asked.on('timeout', () => asked.destroy(new Fault('timeout', `Docker says nothing more on ${path}`)));
     asked.end();
   });

@@ -71,6 +71,11 @@ function readTable(path: string): Map<string, number> {
   return table;
 }
 
+/** Whether one of the process's cgroups is called after `name`, as a container's are after its id, whatever the driver. */
+export function isInCgroupNamed(pid: number, name: string, procRoot = '/proc'): boolean {
+  return readText(`${procRoot}/${pid}/cgroup`)?.includes(name) === true;
+}
+
 /** Parses /proc/<pid>/cgroup. Throws Fault `not-found` if there is no such process. */
 function cgroupsOf(pid: number, procRoot: string): Cgroups {
   const text = readText(`${procRoot}/${pid}/cgroup`);

@@ -1,5 +1,5 @@
-// One Docker daemon as the containers of a supervisor share it: its connection, the pulls under way. Made for each
-// distinct [docker] configuration, nearly always one.
+// The Docker daemons as the containers of a supervisor share them: each with its engine and the pulls under way. A
+// container stays with the daemon that it was prepared for: an image pulled on one is no use on another.
 
 import type { Config } from '../config/schema.ts';
 import { type Connection, connectionOf, formatEndpoint } from '../docker/connection.ts';
@@ -9,10 +9,17 @@ import { PullCoordinator } from '../docker/pull-coordinator.ts';
 import { loggedPull } from '../docker/pull-log.ts';
 import type { Log } from '../host/log.ts';
 
+/** One daemon. */
+export interface Daemon {
+  readonly engine: Engine;
+  readonly pulls: PullCoordinator;
+}
+
+/** The hosts of one [docker] configuration. */
 export class DockerHost {
   readonly connection: Connection;
-  readonly pulls: PullCoordinator;
-  readonly #engines = new Map<string, Engine>();
+  readonly #daemons = new Map<string, Daemon>();
+  readonly #log: Log;
 
   /** Throws Fault `config` for hosts that cannot be used. */
   constructor(
@@ -22,30 +29,42 @@ export class DockerHost {
     log: Log,
   ) {
     this.connection = connectionOf(section, environment, dockercfg);
-    this.pulls = new PullCoordinator(
-      loggedPull(
-        async (wanted, onProgress, signal) =>
-          pullImage(await this.engine(signal), this.connection, wanted, onProgress, signal),
-        log,
-      ),
-    );
+    this.#log = log;
+  }
+
+  /** The only host, or the first of several that answers now. Faults of Engine.connect. */
+  async choose(signal: AbortSignal): Promise<Daemon> {
+    return this.#shared(await Engine.connect(this.connection, signal));
   }
 
   /**
-   * The daemon at `endpoint` (as formatEndpoint writes it), whether it answers or not; without one the first of the hosts
-   * that answers now. Faults of Engine.connect.
+   * The daemon at `endpoint` (as formatEndpoint writes it), whether it answers or not; undefined if the configuration
+   * names no such one.
    */
-  async engine(signal: AbortSignal, endpoint?: string): Promise<Engine> {
-    const named = this.connection.endpoints.find((one) => formatEndpoint(one) === endpoint);
-    const chosen = named === undefined ? await Engine.connect(this.connection, signal) : new Engine(named);
+  at(endpoint: string): Daemon | undefined {
+    const found = this.connection.endpoints.find((one) => formatEndpoint(one) === endpoint);
+    return found === undefined ? undefined : this.#shared(new Engine(found));
+  }
+
+  #shared(chosen: Engine): Daemon {
     const key = formatEndpoint(chosen.endpoint);
-    const engine = this.#engines.get(key) ?? chosen;
-    this.#engines.set(key, engine);
-    return engine;
+    const daemon = this.#daemons.get(key) ?? this.#daemon(chosen);
+    this.#daemons.set(key, daemon);
+    return daemon;
+  }
+
+  #daemon(engine: Engine): Daemon {
+    const pulls = new PullCoordinator(
+      loggedPull(
+        (wanted, onProgress, signal) => pullImage(engine, this.connection, wanted, onProgress, signal),
+        this.#log,
+      ),
+    );
+    return { engine, pulls };
   }
 }
 
-/** The hosts by what was configured. */
+/** The hosts by what was configured, nearly always one. */
 export class DockerHosts {
   readonly #hosts = new Map<string, DockerHost>();
   readonly #log: Log;

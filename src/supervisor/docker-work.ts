@@ -13,6 +13,7 @@ import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
@@ -21,7 +22,7 @@ import type { ContainerPaths } from '../state/layout.ts';
 import { parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import { ContainerOutput } from './container-output.ts';
-import type { DockerHost } from './docker-host.ts';
+import type { Daemon, DockerHost } from './docker-host.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
 import { stopContainer } from './stop-container.ts';
@@ -113,9 +114,22 @@ export class DockerWork {
     this.#parts.tell({ type: 'failed', why: oneLine(error) });
   }
 
-  /** The daemon that has the container, once one was asked to create it; before, whichever answers. */
+  /** The daemon that the container was prepared for; before, whichever answers. */
   async #engine(signal: AbortSignal): Promise<Engine> {
-    return await this.#parts.host.engine(signal, readFact(this.#parts.paths.dockerHost)?.trim());
+    const { host, paths } = this.#parts;
+    const noted = host.at(readFact(paths.dockerHost)?.trim() ?? '');
+    return (noted ?? (await host.choose(signal))).engine;
+  }
+
+  /** Chooses the daemon, and notes it first: on another one the container would be looked for in vain. */
+  async #choose(signal: AbortSignal): Promise<Daemon> {
+    const { host, log, paths } = this.#parts;
+    // One that was asked to create it may do so yet.
+    const noted = this.#mayExist ? host.at(readFact(paths.dockerHost)?.trim() ?? '') : undefined;
+    const options = { what: 'choosing the daemon', signal, mayPass, boundMs: DAEMON_AWAY_BOUND_MS, log };
+    const daemon = noted ?? (await persist(() => host.choose(signal), options));
+    await writeFact(paths.dockerHost, `${formatEndpoint(daemon.engine.endpoint)}\n`);
+    return daemon;
   }
 
   /**
@@ -190,11 +204,12 @@ export class DockerWork {
   }
 
   async #prepare(): Promise<void> {
-    const { request, hooks, tell, host, log, onProgress, root, paths } = this.#parts;
+    const { request, hooks, tell, log, onProgress, root, paths } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
+      const daemon = await this.#choose(signal);
       this.#request = await makeReady(
-        { request, root, host, log, noteIn: paths.children },
+        { request, root, daemon, log, noteIn: paths.children },
         { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
       );
       // Called off here, the hook goes on to its end and is no longer waited for.
@@ -212,9 +227,6 @@ export class DockerWork {
     const request = this.#request;
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
-    // Noted first: on another daemon the container would be looked for in vain.
-    const chosen = await this.#ask('choosing the daemon', async (engine) => engine, signal);
-    await writeFact(paths.dockerHost, `${formatEndpoint(chosen.endpoint)}\n`);
     await writeFact(paths.creating, '');
     const facts = await this.#ask(
       'creating the container',
@@ -414,6 +426,13 @@ export class DockerWork {
     const { paths } = this.#parts;
     const init = facts.pid === undefined ? undefined : identify(facts.pid);
     if (init === undefined) return;
+    // A daemon on another host, or in another pid namespace, counts its pids elsewhere: this would be anybody.
+    if (!isInCgroupNamed(init.pid, facts.id)) {
+      this.#parts.log.warning('the pid that Docker names is not in a cgroup of the container', {
+        pid: init.pid,
+      });
+      return;
+    }
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));

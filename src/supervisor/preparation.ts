@@ -15,7 +15,7 @@ import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
-import type { DockerHost } from './docker-host.ts';
+import type { Daemon } from './docker-host.ts';
 import type { TaskLogin } from './task-login.ts';
 import { urisOf } from './uris.ts';
 
@@ -23,7 +23,8 @@ export interface Preparation {
   readonly request: RequestRecord;
   /** The state root's real path: it is in the container's labels. */
   readonly root: string;
-  readonly host: DockerHost;
+  /** Where the container is to be created. */
+  readonly daemon: Daemon;
   readonly log: Log;
 }
 
@@ -39,7 +40,7 @@ export interface PreparationOptions {
 
 /** The create request of a task. Throws a Fault whose text is the one line that everybody is told. */
 export async function prepare(
-  { request, root, host, log }: Preparation,
+  { request, root, daemon, log }: Preparation,
   { signal, onProgress, awayBoundMs, login: loginFor }: PreparationOptions,
 ): Promise<CreateRequest> {
   const { task, config, slaveEnvironment } = request;
@@ -52,7 +53,7 @@ export async function prepare(
   if (!uris.ok) throw new Fault('refused', uris.why);
 
   const ask = <T>(what: string, work: (engine: Engine) => Promise<T>): Promise<T> =>
-    persist(async () => work(await host.engine(signal)), {
+    persist(() => work(daemon.engine), {
       signal,
       log,
       what,
@@ -81,7 +82,7 @@ export async function prepare(
     const own = (await loginFor?.(image.image)) ?? {};
     onProgress(`Pulling ${image.image}`);
     const wanted = { image: image.image, platform: translation?.request.query.platform, login: own.login };
-    await ask('pulling the image', () => host.pulls.pull(wanted, onProgress, signal)).catch(
+    await ask('pulling the image', () => daemon.pulls.pull(wanted, onProgress, signal)).catch(
       (error: unknown) => {
         if (!isFault(error) || own.unusable === undefined) throw error;
         throw new Fault(error.kind, `${error.message} (${own.unusable})`, error);

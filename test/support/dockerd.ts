@@ -11,6 +11,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Certificates } from './certificates.ts';
 import { type Argv, type CommandOptions, type Outcome, outcomeOf, output } from './command.ts';
 import { DIRECTORY_PREFIX, leaveNote, leftovers, removeCgroups, sweepAborted } from './dockerd-leftovers.ts';
 import { argvOf, killAll } from './proc.ts';
@@ -24,11 +25,16 @@ export const DOCKER_CLI = '/usr/bin/docker';
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 15_000;
 
+/** Nobody else listens in its namespace. */
+const TCP = { v4: 'tcp://127.0.0.1:2376', v6: 'tcp://[::1]:2376' } as const;
+
 export interface DockerdOptions {
   /** Containers live on while dockerd is away. */
   readonly liveRestore?: boolean;
   /** `systemd` needs a machine that runs systemd. */
   readonly cgroupDriver?: 'cgroupfs' | 'systemd';
+  /** It also listens on TCP in its own network namespace, with TLS, and asks clients for a certificate of that CA. */
+  readonly tls?: Pick<Certificates, 'ca' | 'server'>;
   /** More of dockerd's own options. */
   readonly arguments?: readonly string[];
 }
@@ -37,6 +43,8 @@ export interface Dockerd extends AsyncDisposable {
   readonly socket: string;
   /** For DOCKER_HOST or `-H`. */
   readonly host: string;
+  /** Where it listens with TLS, reached from its network namespace only; undefined unless asked for. */
+  readonly tcp: { readonly v4: string; readonly v6: string } | undefined;
   /** The path of the network namespace (`nsenter --net=<netns>`). */
   readonly netns: string;
   readonly dataRoot: string;
@@ -110,6 +118,7 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<Docker
     ...['--config-file', files.configFile],
     ...(cgroupfs ? ['--cgroup-parent', `/${name}`, '--exec-opt', 'native.cgroupdriver=cgroupfs'] : []),
     ...(cgroupfs ? [] : ['--exec-opt', 'native.cgroupdriver=systemd']),
+    ...tlsArguments(options.tls),
     ...(options.liveRestore ? ['--live-restore'] : []),
     ...(options.arguments ?? []),
   ];
@@ -183,6 +192,7 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<Docker
   return {
     socket: files.socket,
     host,
+    tcp: options.tls === undefined ? undefined : TCP,
     netns,
     dataRoot: files.dataRoot,
     logFile: files.logFile,
@@ -203,6 +213,12 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<Docker
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+function tlsArguments(tls: DockerdOptions['tls']): readonly string[] {
+  if (tls === undefined) return [];
+  const files = ['--tlscacert', tls.ca, '--tlscert', tls.server.cert, '--tlskey', tls.server.key];
+  return ['--host', TCP.v4, '--host', TCP.v6, '--tlsverify', ...files];
 }
 
 /** A process that does nothing but keep the namespaces, also while dockerd is away. */

@@ -4,7 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { type Outcome, outcomeOf } from './command.ts';
+import { type Argv, type Outcome, outcomeOf } from './command.ts';
 import { type Dockerd, startDockerd } from './dockerd.ts';
 import { makeImages } from './images.ts';
 import { allPids, argvOf, killAll, signalPid } from './proc.ts';
@@ -25,8 +25,12 @@ export interface Host extends AsyncDisposable {
   readonly configFile: string;
   /** `dist/deimos --config FILE`, as a containerizer_path. */
   readonly containerizer: string;
-  /** Runs a command of deimos to its end, as a person would. */
-  deimos(args: readonly string[], input?: Uint8Array): Promise<Outcome>;
+  /** Runs a command of deimos to its end, as a person would; with nothing but `env` in its environment if that is given. */
+  deimos(
+    args: readonly string[],
+    input?: Uint8Array,
+    env?: Readonly<Record<string, string>>,
+  ): Promise<Outcome>;
   /** A slave that uses this host's deimos; ended with the host. */
   slave(options?: Partial<SlaveOptions>): Promise<StandInSlave>;
   /** Every process of this host's deimos: the binary's own and the flocks that stand for a wait. */
@@ -34,8 +38,8 @@ export interface Host extends AsyncDisposable {
   /** The pid of the supervisor, if one lives. */
   supervisor(): number | undefined;
   killSupervisor(): Promise<void>;
-  /** Writes the configuration anew; `[docker] host` and `[state] root` are added. */
-  configure(text: string): Promise<void>;
+  /** Writes the configuration anew; `[docker] host` (or what `docker` says in its place) and `[state] root` are added. */
+  configure(text: string, docker?: string): Promise<void>;
   /** Waits until no container of Docker's is left, and says what else is left over: nothing, if all is well. */
   leftovers(): Promise<readonly string[]>;
 }
@@ -44,6 +48,8 @@ export interface HostOptions {
   /** Configuration beside [docker] host and [state] root. */
   readonly configuration?: string;
   readonly dockerd?: Dockerd;
+  /** Slaves and deimos run in dockerd's network namespace, where its TCP addresses are. */
+  readonly inNetns?: boolean;
 }
 
 export async function startHost(options: HostOptions = {}): Promise<Host> {
@@ -53,6 +59,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   await makeImages(dockerd);
   const root = directory.at('state');
   const configFile = directory.at('deimos.cfg');
+  const wrap = (argv: Argv): Argv => (options.inNetns ? dockerd.inNetns(argv) : argv);
   const slaves: StandInSlave[] = [];
   const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
@@ -70,14 +77,23 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     root,
     configFile,
     containerizer: `${BINARY} --config ${configFile}`,
-    deimos: async (args, input) =>
-      await outcomeOf([BINARY, '--config', configFile, ...args], input === undefined ? {} : { input }),
+    deimos: async (args, input, env) =>
+      await outcomeOf(wrap([BINARY, '--config', configFile, ...args]), {
+        ...(input === undefined ? {} : { input }),
+        // nsenter is looked up in PATH.
+        ...(env === undefined ? {} : { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env } }),
+      }),
     slave: async (more = {}) => {
       // Counted before anything is waited for: several may be started at once.
       made.slaves += 1;
       const workDirectory = directory.at(`work-${made.slaves}`);
       await mkdir(workDirectory, { recursive: true });
-      const slave = await StandInSlave.start({ containerizer: host.containerizer, workDirectory, ...more });
+      const slave = await StandInSlave.start({
+        containerizer: host.containerizer,
+        workDirectory,
+        wrap,
+        ...more,
+      });
       slaves.push(slave);
       return slave;
     },
@@ -89,8 +105,8 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       signalPid(pid, 'SIGKILL');
       await until('the supervisor is dead', () => supervisor() !== pid);
     },
-    configure: async (text) => {
-      await writeFile(configFile, `[docker]\nhost: ${dockerd.host}\n[state]\nroot: ${root}\n${text}\n`);
+    configure: async (text, docker = `host: ${dockerd.host}`) => {
+      await writeFile(configFile, `[docker]\n${docker}\n[state]\nroot: ${root}\n${text}\n`);
       await chmod(configFile, 0o600);
     },
     leftovers: async () => {

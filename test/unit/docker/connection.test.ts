@@ -22,15 +22,75 @@ describe('which daemon is meant', () => {
     assert.deepEqual(one({ host: ['tcp://[::1]:99'] }), { kind: 'tcp', host: '::1', port: 99 });
   });
 
-  test('TLS comes from options or the environment', () => {
+  test('a host without a name is this one, as for docker', () => {
+    for (const host of ['tcp://', ':2375', 'tcp://:2375'])
+      assert.deepEqual(one({ host: [host] }), { kind: 'tcp', host: 'localhost', port: 2375 });
+  });
+
+  test('TLS comes from options or the environment; files that nobody named may be absent, but for the CA', () => {
     const section = { host: ['tcp://h'], tlsverify: ['true'], tlscacert: ['/ca'] };
-    const connection = connectionOf(section, { DOCKER_CERT_PATH: '/certs' });
-    assert.deepEqual(connection.endpoints[0], {
+    const namedBy = 'DOCKER_CERT_PATH';
+    assert.deepEqual(one(section, { DOCKER_CERT_PATH: '/certs', DOCKER_CONFIG: '/config' }), {
       kind: 'tcp',
       host: 'h',
       port: 2376,
-      tls: { verify: true, ca: '/ca', cert: '/certs/cert.pem', key: '/certs/key.pem' },
+      tls: {
+        verify: true,
+        ca: { path: '/ca', namedBy: 'tlscacert in [docker]', mayBeAbsent: false },
+        cert: { path: '/certs/cert.pem', namedBy, mayBeAbsent: true },
+        key: { path: '/certs/key.pem', namedBy, mayBeAbsent: true },
+      },
     });
+  });
+
+  const tls = (docker: Record<string, readonly string[]>, environment: Record<string, string> = {}) => {
+    const endpoint = one({ host: ['h:1'], ...docker }, environment);
+    return endpoint.kind === 'tcp' ? endpoint.tls : assert.fail();
+  };
+
+  test('whether TLS is used, and verified, is what the docker CLI makes of it', () => {
+    for (const [docker, environment, verify] of [
+      [{}, {}, undefined],
+      [{ tls: ['false'] }, {}, undefined],
+      [{ tlscacert: ['/ca'] }, {}, undefined],
+      [{}, { DOCKER_CERT_PATH: '/certs' }, undefined],
+      [{ tls: ['true'] }, {}, false],
+      [{ tls: ['On'] }, {}, false],
+      [{ tlsverify: ['1'] }, {}, true],
+      [{ tlsverify: ['yes'] }, {}, true],
+      [{ tlsverify: ['false'] }, {}, false],
+      [{ tlsverify: ['false'] }, { DOCKER_TLS_VERIFY: '1' }, false],
+      [{ tls: ['false'] }, { DOCKER_TLS_VERIFY: '1' }, true],
+      [{}, { DOCKER_TLS_VERIFY: '0' }, true],
+      [{}, { DOCKER_TLS_VERIFY: '' }, undefined],
+    ] as const)
+      assert.equal(tls(docker, environment)?.verify, verify, JSON.stringify([docker, environment]));
+  });
+
+  test('without DOCKER_CERT_PATH the files lie in DOCKER_CONFIG, or at home; config of [docker] has no part in it', () => {
+    const docker = { tls: ['true'], config: ['/section'] };
+    assert.equal(tls(docker, { DOCKER_CONFIG: '/config' })?.ca.path, '/config/ca.pem');
+    assert.equal(tls(docker)?.ca.path, '~/.docker/ca.pem');
+  });
+
+  test('a flag that is neither, and a relative path, are refused', () => {
+    for (const [docker, environment] of [
+      [{ tlsverify: ['sure'] }, {}],
+      [{ tls: ['true'], tlskey: ['key.pem'] }, {}],
+      [{ tls: ['true'] }, { DOCKER_CERT_PATH: 'certs' }],
+      [{ config: ['config'] }, {}],
+    ] as const)
+      assert.throws(
+        () => tls(docker, environment),
+        (error) => isFault(error, 'config') && /sure|not absolute/.test(error.message),
+      );
+  });
+
+  test('what says nothing without TLS has no effect: it is told', () => {
+    const ignored = (docker: Record<string, readonly string[]>) => connectionOf(docker, {}).ignored;
+    assert.deepEqual(ignored({ host: ['h'], tlskey: ['/key'] }), ['tlskey']);
+    assert.deepEqual(ignored({ host: ['unix:///s'], tlsverify: ['true'] }), ['tlsverify']);
+    assert.deepEqual(ignored({ host: ['unix:///s', 'h'], tlsverify: ['true'], tlskey: ['/key'] }), []);
   });
 
   test('several hosts keep their order; options that name no daemon are told apart', () => {
@@ -54,6 +114,8 @@ describe('which daemon is meant', () => {
     'tcp://h:99999',
     'tcp://h/path',
     '-x y',
+    '::1:2375',
+    'http://h',
   ]) {
     test(`${host} is refused in words`, () => {
       assert.throws(

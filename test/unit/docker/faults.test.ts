@@ -34,6 +34,11 @@ test('a daemon that is away is told from one that refuses', () => {
   assert.ok(!isDaemonAway(undefined));
 });
 
+test('a file or a program that is missing is no daemon that is away', () => {
+  assert.ok(!isDaemonAway(new Fault('config', 'cannot read the certificate', system('ENOENT'))));
+  assert.ok(!isDaemonAway(new Fault('host', 'cannot run the docker CLI', system('ENOENT'))));
+});
+
 test('a fault stays what it is', () => {
   const fault = new Fault('timeout', 'x');
   assert.equal(dockerFault(fault, 'do'), fault);

@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { isFault } from '../../../src/fault.ts';
-import { cpusOfWeight, readUsage } from '../../../src/host/cgroups.ts';
+import { cpusOfWeight, isInCgroupNamed, readUsage } from '../../../src/host/cgroups.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 
 function tree(directory: TempDirectory, files: Readonly<Record<string, string>>): void {
@@ -109,4 +109,15 @@ test('a process that has gone, or that is in the cgroup of the host, is an error
       String(pid),
     );
   }
+});
+
+test('a pid is a container’s if a cgroup of its is called after it, whatever the driver', async () => {
+  await using directory = await tempDirectory();
+  tree(directory, {
+    ...V1,
+    'proc/8/cgroup': '0::/system.slice/docker-abc.scope\n',
+    'proc/9/cgroup': '0::/user.slice\n',
+  });
+  const found = [7, 8, 9, 10].map((pid) => isInCgroupNamed(pid, 'abc', directory.at('proc')));
+  assert.deepEqual(found, [true, true, false, false]);
 });
