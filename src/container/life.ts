@@ -5,7 +5,15 @@
 //   looking → preparing → creating → created → starting → running → recording → reporting → reported
 
 import { LONGEST_MS } from './duration.ts';
-import { type EndCause, ending, type Outcome, TaskState, type TaskStateNumber } from './termination.ts';
+import type { Health } from './health.ts';
+import {
+  type EndCause,
+  type Ending,
+  ending,
+  type Outcome,
+  TaskState,
+  type TaskStateNumber,
+} from './termination.ts';
 
 export type Phase =
   /** After a crash: what Docker has of this container is being looked up. */
@@ -35,11 +43,15 @@ export interface LifeTerms {
   /** The task's own kill policy. */
   readonly killGraceMs?: number;
   readonly shutdownGraceMs: number;
+  /** Its health is checked while it runs. */
+  readonly checked: boolean;
 }
 
 export interface WantedEnd {
   readonly cause: EndCause;
   readonly graceMs: number;
+  /** With the cause `unhealthy`: which failure was the last, and in which words it was told. */
+  readonly unhealthy?: { readonly failures: number; readonly text: string };
 }
 
 export interface Life {
@@ -82,6 +94,8 @@ export type LifeEvent =
   | { readonly type: 'run-task' }
   | { readonly type: 'kill'; readonly graceMs?: number }
   | { readonly type: 'shutdown' }
+  /** What a health check has changed; `kill`: the task is to end for it. */
+  | { readonly type: 'health'; readonly health: Health; readonly text: string; readonly kill: boolean }
   /** The slave has acknowledged the terminal update. */
   | { readonly type: 'acknowledged' }
   | { readonly type: 'destroy' }
@@ -103,6 +117,11 @@ export type Step =
   | { readonly type: 'note-run-task' }
   | { readonly type: 'stop'; readonly graceMs: number }
   | { readonly type: 'report'; readonly state: TaskStateNumber }
+  /** TASK_RUNNING again, with what is known of the task's health. */
+  | { readonly type: 'report-health'; readonly health: Health; readonly text: string }
+  /** Until `end-checks`. `resumed`: the container ran before, and may have been checked. */
+  | { readonly type: 'begin-checks'; readonly resumed: boolean }
+  | { readonly type: 'end-checks' }
   | { readonly type: 'record'; readonly outcome: Outcome }
   | { readonly type: 'terminate' }
   | { readonly type: 'clean-up' }
@@ -165,6 +184,13 @@ export function reportsEnd(life: Life): boolean {
   return life.runTask;
 }
 
+/** How this life has ended, in every language that it has to be told. */
+export function endingOf({ outcome, wantedEnd }: Life): Ending {
+  const known = outcome ?? { kind: 'lost', why: 'the container was lost' };
+  const words = wantedEnd?.unhealthy === undefined ? undefined : `Killed: ${wantedEnd.unhealthy.text}`;
+  return ending(known, wantedEnd?.cause, words);
+}
+
 function record(life: Life, outcome: Outcome, before: readonly Step[] = []): Next {
   return { life: { ...life, phase: 'recording', outcome }, steps: [...before, { type: 'record', outcome }] };
 }
@@ -198,7 +224,7 @@ function awaitAcknowledgement(life: Life): Next {
 function report(life: Life): Next {
   const reporting: Life = { ...life, phase: 'reporting' };
   if (life.outcome === undefined || !reportsEnd(reporting)) return terminate(reporting);
-  const state = ending(life.outcome, life.wantedEnd?.cause).state;
+  const { state } = endingOf(life);
   const after = awaitAcknowledgement(reporting);
   return { life: after.life, steps: [{ type: 'report', state }, ...after.steps] };
 }
@@ -207,12 +233,13 @@ function report(life: Life): Next {
  * The container's end is wanted. The first cause stays; a later wish can only shorten the grace. What is under way and
  * cannot be called back (create, start) is let finish first: its event finds the wish.
  */
-function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
+function wantEnd(life: Life, cause: EndCause, wantedMs: number, unhealthy?: WantedEnd['unhealthy']): Next {
   const graceMs = Math.min(wantedMs, LONGEST_MS);
   if (isOver(life)) return unchanged(life);
   const before = life.wantedEnd;
   if (before !== undefined && before.graceMs <= graceMs) return unchanged(life);
-  const end: WantedEnd = { cause: before?.cause ?? cause, graceMs };
+  const first = before ?? { cause, ...(unhealthy === undefined ? {} : { unhealthy }) };
+  const end: WantedEnd = { ...first, graceMs };
   const wanting: Life = { ...life, wantedEnd: end };
   const note: Step = { type: 'note-end', end };
   switch (life.phase) {
@@ -221,11 +248,17 @@ function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
     case 'created':
       return record(wanting, { kind: 'never-started' }, [note]);
     case 'running': {
-      const steps: Step[] = [note, { type: 'stop', graceMs }];
-      if (before === undefined && cause === 'kill' && life.takesKilling) {
-        steps.splice(1, 0, { type: 'report', state: TaskState.KILLING });
-      }
-      return { life: wanting, steps };
+      const isTold = before === undefined && (cause === 'kill' || cause === 'unhealthy') && life.takesKilling;
+      const killing: readonly Step[] = isTold ? [{ type: 'report', state: TaskState.KILLING }] : [];
+      return {
+        life: wanting,
+        steps: [
+          note,
+          ...(before === undefined ? lastFailure(wanting) : []),
+          ...killing,
+          { type: 'stop', graceMs },
+        ],
+      };
     }
     case 'looking':
     case 'creating':
@@ -238,6 +271,13 @@ function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
   }
 }
 
+/** The failure that made us want the end, told before anything is told of the end; also where a crash came between. */
+function lastFailure({ wantedEnd }: Life): readonly Step[] {
+  if (wantedEnd?.unhealthy === undefined) return [];
+  const { failures, text } = wantedEnd.unhealthy;
+  return [{ type: 'report-health', health: { healthy: false, failures }, text }];
+}
+
 function whenCreated(life: Life): Next {
   if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
   if (!mayStart(life)) return { life: { ...life, phase: 'created' }, steps: [] };
@@ -247,7 +287,7 @@ function whenCreated(life: Life): Next {
 function whenRunning(life: Life, first: readonly Step[]): Next {
   const steps: Step[] = [...first];
   if (life.terms.reporting) steps.push({ type: 'report', state: TaskState.RUNNING });
-  steps.push({ type: 'apply-limits' });
+  steps.push(...lastFailure(life), { type: 'apply-limits' });
   if (life.wantedEnd !== undefined) steps.push({ type: 'stop', graceMs: life.wantedEnd.graceMs });
   return { life: { ...life, phase: 'running' }, steps };
 }
@@ -365,6 +405,13 @@ function kill(life: Life, graceMs: number | undefined): Next {
   return { life: ended.life, steps };
 }
 
+function healthChanged(life: Life, { health, text, kill }: Extract<LifeEvent, { type: 'health' }>): Next {
+  if (!isChecked(life)) return unchanged(life);
+  if (!kill) return { life, steps: [{ type: 'report-health', health, text }] };
+  const graceMs = life.terms.killGraceMs ?? life.terms.stopGraceMs;
+  return wantEnd(life, 'unhealthy', graceMs, { failures: health.failures, text });
+}
+
 function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'): Next {
   switch (timer) {
     case 'run-task':
@@ -384,8 +431,26 @@ function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'
   }
 }
 
+/** Whether its health is being checked: while it runs and nobody has asked for its end. */
+function isChecked(life: Life): boolean {
+  return (
+    life.terms.checked && life.terms.reporting && life.phase === 'running' && life.wantedEnd === undefined
+  );
+}
+
 /** What becomes of a container when something happens. Pure; total over every phase and event. */
 export function next(life: Life, event: LifeEvent): Next {
+  const after = become(life, event);
+  const [was, is] = [isChecked(life), isChecked(after.life)];
+  if (was === is) return after;
+  // Ended first: no check may speak while the end is being told. Begun last: behind TASK_RUNNING.
+  const steps: readonly Step[] = was
+    ? [{ type: 'end-checks' }, ...after.steps]
+    : [...after.steps, { type: 'begin-checks', resumed: event.type === 'found' }];
+  return { life: after.life, steps };
+}
+
+function become(life: Life, event: LifeEvent): Next {
   if (life.phase === 'reported' && event.type !== 'resume') return unchanged(life);
   switch (event.type) {
     case 'begin': {
@@ -435,6 +500,8 @@ export function next(life: Life, event: LifeEvent): Next {
       return kill(life, event.graceMs);
     case 'shutdown':
       return shutdown(life);
+    case 'health':
+      return healthChanged(life, event);
     case 'acknowledged':
       return life.phase === 'reporting' ? terminate(life) : unchanged(life);
     case 'destroy':

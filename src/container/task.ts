@@ -86,11 +86,12 @@ export interface NewContainer {
 export interface HealthCheck {
   readonly http?: { readonly port: number; readonly path: string; readonly statuses: readonly number[] };
   readonly command?: Command;
-  readonly delaySeconds: number;
-  readonly intervalSeconds: number;
-  readonly timeoutSeconds: number;
+  /** As sent, negative ones too; null: NaN or infinite, which JSON cannot keep. What is made of them says health.ts. */
+  readonly delaySeconds: number | null;
+  readonly intervalSeconds: number | null;
+  readonly timeoutSeconds: number | null;
   readonly consecutiveFailures: number;
-  readonly gracePeriodSeconds: number;
+  readonly gracePeriodSeconds: number | null;
 }
 
 export interface TaskRequest {

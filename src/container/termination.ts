@@ -16,7 +16,9 @@ export type EndCause =
   /** No RunTask came: the slave does not want the task any more. */
   | 'no-run-task'
   /** No `wait` came: the slave does not know of the container. */
-  | 'forgotten';
+  | 'forgotten'
+  /** Its health check failed too often. */
+  | 'unhealthy';
 
 /** A cause as it stands in a message. */
 const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
@@ -27,6 +29,7 @@ const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
   'slave-lost': 'Stopped because the slave went away',
   'no-run-task': 'Not started: the slave never handed the task over',
   forgotten: 'Stopped because the slave never asked for its end',
+  unhealthy: 'Killed because its health check failed',
 };
 
 export type Outcome =
@@ -95,8 +98,11 @@ function megabytes(bytes: number): string {
   return `${Number.isInteger(mb) ? mb : mb.toFixed(1)} MB`;
 }
 
-/** The end of a container as everybody is told it. `cause` is why we ended it, undefined if it ended by itself. */
-export function ending(outcome: Outcome, cause: EndCause | undefined): Ending {
+/**
+ * The end of a container as everybody is told it. `cause` is why we ended it, undefined if it ended by itself; `words`
+ * say more than the cause alone, where there is more to say.
+ */
+export function ending(outcome: Outcome, cause: EndCause | undefined, words?: string): Ending {
   switch (outcome.kind) {
     case 'failed':
       return {
@@ -114,16 +120,20 @@ export function ending(outcome: Outcome, cause: EndCause | undefined): Ending {
         killed: false,
       };
     case 'exited':
-      return exitedEnding(outcome, cause);
+      return exitedEnding(outcome, cause, words);
   }
 }
 
-function exitedEnding(outcome: Extract<Outcome, { kind: 'exited' }>, cause: EndCause | undefined): Ending {
+function exitedEnding(
+  outcome: Extract<Outcome, { kind: 'exited' }>,
+  cause: EndCause | undefined,
+  words: string | undefined,
+): Ending {
   const status = (outcome.exitCode & 0xff) << 8;
   const limit =
     outcome.memoryLimitBytes === undefined ? '' : `: ${megabytes(outcome.memoryLimitBytes)} allowed`;
   if (cause !== undefined) {
-    const message = `${CAUSE_TEXT[cause]}; the container ${exitText(outcome.exitCode)}`;
+    const message = `${words ?? CAUSE_TEXT[cause]}; the container ${exitText(outcome.exitCode)}`;
     return { state: TaskState.KILLED, message, killed: false, status };
   }
   if (outcome.exitCode === 0) {

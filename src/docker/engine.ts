@@ -282,6 +282,18 @@ export class Engine {
     });
   }
 
+  /** One try, bounded as every request: for what is asked of Docker elsewhere, and must not be done twice. */
+  async askOnce(
+    doing: string,
+    method: 'GET' | 'POST',
+    path: string,
+    signal: AbortSignal,
+    options: RequestOptions = {},
+  ): Promise<unknown> {
+    const call = (bounded: AbortSignal) => this.client.ask(method, path, bounded, options);
+    return (await this.#once(doing, this.#requestTimeoutMs, signal, call)).json;
+  }
+
   /** A request that may be repeated. */
   async #ask(
     doing: string,

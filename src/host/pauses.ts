@@ -13,10 +13,13 @@ export function pauseMs(n: number, random: () => number = Math.random): number {
   return base * (0.8 + 0.4 * random());
 }
 
-/** Waits; throws the signal's own reason when aborted (the runtime's timer would throw an error of its own instead). */
-export async function rest(ms: number, signal: AbortSignal): Promise<void> {
+/**
+ * Waits; throws the signal's own reason when aborted (the runtime's timer would throw an error of its own instead).
+ * `ref` false: keeps no process alive.
+ */
+export async function rest(ms: number, signal: AbortSignal, ref = true): Promise<void> {
   try {
-    await pause(ms, undefined, { signal, ref: true });
+    await pause(ms, undefined, { signal, ref });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -2,6 +2,7 @@
 // and the small records in and out. Everything that comes from the wire is checked here and nowhere later:
 // what is wrong is a Fault 'protocol' that names the field. Pure.
 
+import { HEALTH_DEFAULTS } from '../container/health.ts';
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
 import type {
   Command,
@@ -25,7 +26,6 @@ import {
   type DockerVolume,
   type DurationInfo,
   type HealthCheck as HealthCheckInfo,
-  type HttpCheck,
   Launch,
   Network,
   type OldHealthCheck,
@@ -43,7 +43,6 @@ import {
 } from './messages.ts';
 
 const LARGEST_PORT = 65_535;
-const DEFAULT_FAILURES = 3;
 const NANOSECONDS_PER_MS = 1e6;
 
 /** What the slave says in launch's environment, for records that leave it out. */
@@ -327,40 +326,49 @@ function notNegative(value: number, field: string): number {
   return value;
 }
 
+/**
+ * Numbers that make no sense are kept: a task is not refused for its health check, container/health.ts says what becomes
+ * of it.
+ */
 function taskHealthCheck(task: NonNullable<Launch['task_info']>): HealthCheck | undefined {
   const old = task.command?.health_check;
-  if (task.health_check) return healthCheckOf(task.health_check, 'Launch.task_info.health_check');
-  return old && oldHealthCheckOf(old, 'Launch.task_info.command.health_check');
+  if (task.health_check) return healthCheckOf(task.health_check);
+  return old && oldHealthCheckOf(old);
 }
 
 /** What a record leaves out has the default that mesos.proto gives it. */
-function healthCheckOf(info: HealthCheckInfo, where: string): HealthCheck {
+function healthCheckOf(info: HealthCheckInfo): HealthCheck {
   return compact<HealthCheck>({
-    ...commonChecks(info, where),
+    ...commonChecks(info),
     command: info.command && commandOf(info.command),
-    consecutiveFailures: info.consecutive_failures ?? DEFAULT_FAILURES,
-    gracePeriodSeconds: notNegative(info.grace_period_seconds ?? 10, `${where}.grace_period_seconds`),
+    consecutiveFailures: info.consecutive_failures ?? HEALTH_DEFAULTS.consecutiveFailures,
+    gracePeriodSeconds: seconds(info.grace_period_seconds, HEALTH_DEFAULTS.gracePeriodSeconds),
   });
 }
 
 /** That of 0.19: no command, no grace period. */
-function oldHealthCheckOf(info: OldHealthCheck, where: string): HealthCheck {
+function oldHealthCheckOf(info: OldHealthCheck): HealthCheck {
   return compact<HealthCheck>({
-    ...commonChecks(info, where),
-    consecutiveFailures: info.failures ?? DEFAULT_FAILURES,
+    ...commonChecks(info),
+    consecutiveFailures: info.failures ?? HEALTH_DEFAULTS.consecutiveFailures,
     gracePeriodSeconds: 0,
   });
 }
 
-function commonChecks(info: HealthCheckInfo | OldHealthCheck, where: string) {
+function commonChecks(info: HealthCheckInfo | OldHealthCheck) {
   return {
-    http: info.http && httpCheck(info.http, `${where}.http`),
-    delaySeconds: notNegative(info.delay_seconds ?? 15, `${where}.delay_seconds`),
-    intervalSeconds: notNegative(info.interval_seconds ?? 10, `${where}.interval_seconds`),
-    timeoutSeconds: notNegative(info.timeout_seconds ?? 20, `${where}.timeout_seconds`),
+    http: info.http && {
+      port: info.http.port ?? 0,
+      path: info.http.path || '/',
+      statuses: info.http.statuses,
+    },
+    delaySeconds: seconds(info.delay_seconds, HEALTH_DEFAULTS.delaySeconds),
+    intervalSeconds: seconds(info.interval_seconds, HEALTH_DEFAULTS.intervalSeconds),
+    timeoutSeconds: seconds(info.timeout_seconds, HEALTH_DEFAULTS.timeoutSeconds),
   };
 }
 
-function httpCheck(http: Infer<typeof HttpCheck>, where: string): NonNullable<HealthCheck['http']> {
-  return { port: port(http.port, `${where}.port`), path: http.path || '/', statuses: http.statuses };
+function seconds(value: number | undefined, standard: number): number | null {
+  if (value === undefined) return standard;
+  return Number.isFinite(value) ? value : null;
 }

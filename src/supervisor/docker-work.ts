@@ -17,12 +17,13 @@ import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
-import { identify, noted } from '../host/processes.ts';
+import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import { ContainerOutput } from './container-output.ts';
 import type { Daemon, DockerHost } from './docker-host.ts';
+import type { HealthTarget } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
 import { stopContainer } from './stop-container.ts';
@@ -103,6 +104,19 @@ export class DockerWork {
     if (this.#facts === undefined) return {};
     const { raw, ipAddress } = this.#facts;
     return { data: Buffer.from(JSON.stringify([raw])), ...(ipAddress === undefined ? {} : { ipAddress }) };
+  }
+
+  /** What health checks have to know of the container that runs. */
+  target(): HealthTarget {
+    const { paths } = this.#parts;
+    return {
+      facts: this.#expectFacts(),
+      engine: (signal) => this.#engine(signal),
+      mayRun: () => {
+        const init = parseNoted(readJsonFact(paths.init));
+        return init === undefined || isNotedAlive(init);
+      },
+    };
   }
 
   #failed(task: string, error: unknown): void {

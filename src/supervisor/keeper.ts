@@ -2,15 +2,18 @@
 // one event at a time, and turns what comes of them into events. What takes long runs beside the queue and reports back;
 // what has to be on disk before the next step is waited for.
 
+import { type Health, type HealthPlan, planHealth } from '../container/health.ts';
 import type { MesosContainerId } from '../container/identity.ts';
-import { type Life, type LifeEvent, newLife, next, type Step, type TimerName } from '../container/life.ts';
 import {
-  type Ending,
-  ending,
-  type Outcome,
-  TaskState,
-  type TaskStateNumber,
-} from '../container/termination.ts';
+  endingOf,
+  type Life,
+  type LifeEvent,
+  newLife,
+  next,
+  type Step,
+  type TimerName,
+} from '../container/life.ts';
+import { type Outcome, TaskState, type TaskStateNumber } from '../container/termination.ts';
 import { oneLine } from '../fault.ts';
 import { writeFact, writeFactSync } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
@@ -21,9 +24,11 @@ import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import type { DockerWork } from './docker-work.ts';
+import { HealthChecks } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
+import type { Turns } from './turns.ts';
 
 /** TASK_STARTING says how far pulling and fetching are this often. */
 const PROGRESS_EVERY_MS = 10_000;
@@ -36,6 +41,8 @@ export interface KeeperParts {
   readonly reporter: ((tell: (event: LifeEvent) => void) => TaskReporter) | undefined;
   readonly docker: (tell: (event: LifeEvent) => void, onProgress: (text: string) => void) => DockerWork;
   readonly hooks: Hooks;
+  /** Of all keepers: who may begin a health check. */
+  readonly checkTurns: Turns;
   /** Whether the slave that launched this container still lives; asked when no `wait` came. */
   readonly slaveLives: () => Promise<boolean>;
   /** The container is reported and gone from Docker: nothing is left to look after. */
@@ -57,6 +64,7 @@ export class Keeper {
   #life: Life;
   #lock: FileLock | undefined;
   #carrying = false;
+  #checks: HealthChecks | undefined;
   #progress: { text: string; toldAt: number } | undefined;
   #resolveGone: () => void = () => {};
 
@@ -105,6 +113,7 @@ export class Keeper {
   async abandon(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#checks?.end();
     this.#reporter?.close();
     this.#parts.hooks.stop();
     await this.#docker.abandon();
@@ -115,6 +124,7 @@ export class Keeper {
     this.#carrying = true;
     for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) {
       const before = this.#life.phase;
+      if (event.type === 'begin') this.#explainHealth();
       const { life, steps } = next(this.#life, event);
       this.#life = life;
       if (life.phase !== before)
@@ -163,6 +173,15 @@ export class Keeper {
       case 'report':
         await this.#report(step.state);
         return;
+      case 'report-health':
+        await this.#reportHealth(step.health, step.text);
+        return;
+      case 'begin-checks':
+        this.#beginChecks(step.resumed);
+        return;
+      case 'end-checks':
+        this.#checks?.end();
+        return;
       case 'record':
         void this.#record(step.outcome);
         return;
@@ -182,11 +201,6 @@ export class Keeper {
     }
   }
 
-  #ending(): Ending {
-    const { outcome, wantedEnd } = this.#life;
-    return ending(outcome ?? { kind: 'lost', why: 'the container was lost' }, wantedEnd?.cause);
-  }
-
   async #report(state: TaskStateNumber): Promise<void> {
     if (this.#reporter === undefined) return;
     switch (state) {
@@ -199,14 +213,65 @@ export class Keeper {
       case TaskState.RUNNING:
         await this.#reporter.report({ state, message: 'Container running', ...this.#docker.running() });
         return;
-      case TaskState.KILLING:
-        await this.#reporter.report({ state, message: 'The framework asked for the end of the task' });
+      case TaskState.KILLING: {
+        const message =
+          this.#life.wantedEnd?.unhealthy?.text ?? 'The framework asked for the end of the task';
+        await this.#reporter.report({ state, message, ...this.#unhealthy() });
         return;
+      }
       default: {
-        const { message, reason } = this.#ending();
-        await this.#reporter.report({ state, message, ...(reason === undefined ? {} : { reason }) });
+        const { message, reason } = endingOf(this.#life);
+        const because = reason === undefined ? {} : { reason };
+        await this.#reporter.report({ state, message, ...because, ...this.#unhealthy() });
       }
     }
+  }
+
+  /** What an end for the task's health says beside its state. */
+  #unhealthy(): { readonly health?: Health } {
+    const unhealthy = this.#life.wantedEnd?.unhealthy;
+    return unhealthy === undefined ? {} : { health: { healthy: false, failures: unhealthy.failures } };
+  }
+
+  /** With the address, which frameworks read from the last update; not with all of `docker inspect` each time. */
+  async #reportHealth(health: Health, message: string): Promise<void> {
+    const { ipAddress } = this.#docker.running();
+    const address = ipAddress === undefined ? {} : { ipAddress };
+    await this.#reporter?.report({ state: TaskState.RUNNING, message, health, ...address });
+  }
+
+  #healthPlan(): HealthPlan | undefined {
+    const { healthCheck } = this.#parts.request.task;
+    return healthCheck === undefined ? undefined : planHealth(healthCheck);
+  }
+
+  /** Said once, before anything runs: what of the health check is not done, or not as it was written. */
+  #explainHealth(): void {
+    const plan = this.#healthPlan();
+    if (plan === undefined) return;
+    if (plan.ok) for (const remark of plan.remarks) this.#sayOfHealth(remark);
+    else this.#sayOfHealth(`the task runs unchecked: ${plan.why}`);
+  }
+
+  #sayOfHealth(what: string): void {
+    this.#log.warning('health check', { what });
+    this.#explain(`health check: ${what}`);
+  }
+
+  #beginChecks(resumed: boolean): void {
+    const plan = this.#healthPlan();
+    if (plan?.ok !== true) return;
+    this.#checks = new HealthChecks({
+      terms: plan.terms,
+      target: this.#docker.target(),
+      resumed,
+      before: this.#reporter?.health,
+      turns: this.#parts.checkTurns,
+      log: this.#log,
+      tell: (event) => this.tell(event),
+      explain: (why) => this.#sayOfHealth(`the task runs unchecked: ${why}`),
+    });
+    this.#checks.begin();
   }
 
   #progressed(text: string): void {
@@ -259,7 +324,7 @@ export class Keeper {
   }
 
   async #terminate(): Promise<void> {
-    const { state, message, reason, killed, status } = this.#ending();
+    const { state, message, reason, killed, status } = endingOf(this.#life);
     const command = this.#parts.request.task.kind === 'command';
     const termination = {
       // For an executor that simply ended the slave itself decides what becomes of its tasks.

@@ -2,6 +2,7 @@
 // them. And which one was made last, so that none is made twice, by this supervisor or the next.
 
 import { mkdirSync, readdirSync } from 'node:fs';
+import type { Health } from '../container/health.ts';
 import { TaskState, type TaskStateNumber } from '../container/termination.ts';
 import { errnoOf, isFault } from '../fault.ts';
 import { readFactBytes, readJsonFact, removeSync, writeFact, writeFactSync } from '../host/facts.ts';
@@ -13,6 +14,8 @@ import { hasFact } from '../state/store.ts';
 export interface KeptUpdate {
   readonly path: string;
   readonly state: TaskStateNumber;
+  /** With RUNNING, where it was said with it. */
+  readonly health: Health | undefined;
   readonly uuid: Buffer;
   /** The StatusUpdate as it is sent each time. */
   readonly bytes: Buffer;
@@ -37,13 +40,42 @@ export function isTerminal(state: TaskStateNumber): boolean {
   return rank(state) === TERMINAL_RANK;
 }
 
-/** `000012-1`: number and state. */
-const NAME = /^(\d{6})-(\d)$/;
+/** `000012-1`: number and state; `000013-1-u2`, `000014-1-h0`: RUNNING and healthy or not, after so many failures. */
+const NAME = /^(\d{6,15})-(\d)(?:-([hu])(\d{1,10}))?$/;
+
+/**
+ * Of the updates about a task's health so many may wait for their acknowledgement; then the oldest gives way. A slave may
+ * be away for as long as its recovery timeout, and a health that changes with every check would fill the disk.
+ */
+export const HEALTH_UPDATES_MAX = 100;
+
+interface Named {
+  readonly sequence: number;
+  readonly state: TaskStateNumber;
+  readonly health: Health | undefined;
+}
+
+/** undefined for a file that is none of ours. */
+function parseName(name: string): Named | undefined {
+  const [, sequence, state, health, failures] = NAME.exec(name) ?? [];
+  if (sequence === undefined) return undefined;
+  return {
+    sequence: Number(sequence),
+    // The name was made from a TaskStateNumber.
+    state: Number(state) as TaskStateNumber,
+    health: health === undefined ? undefined : { healthy: health === 'h', failures: Number(failures) },
+  };
+}
+
+function nameOf({ sequence, state, health }: Named): string {
+  const said = health === undefined ? '' : `-${health.healthy ? 'h' : 'u'}${health.failures}`;
+  return `${String(sequence).padStart(6, '0')}-${state}${said}`;
+}
 
 export class KeptUpdates {
   readonly #paths: ContainerPaths;
   #pending: readonly KeptUpdate[];
-  #last: { readonly sequence: number; readonly state: TaskStateNumber | undefined };
+  #last: Named | undefined;
 
   /** Reads what an earlier supervisor has kept. */
   constructor(paths: ContainerPaths) {
@@ -63,12 +95,22 @@ export class KeptUpdates {
     return hasFact(this.#paths.acknowledged);
   }
 
+  /** The task's health as it was said last; undefined where nothing was said of it, or something else since. */
+  get health(): Health | undefined {
+    return this.#last?.health;
+  }
+
   /**
    * What a report of `state` would be: `new`; `made` before and kept or acknowledged; or `overtaken` by a later state. Only
-   * STARTING may be said again.
+   * STARTING may be said again, and RUNNING with a health that differs from the last: that comes behind RUNNING alone.
    */
-  standing(state: TaskStateNumber): 'new' | 'kept' | 'acknowledged' | 'overtaken' {
-    const { state: last } = this.#last;
+  standing(state: TaskStateNumber, health?: Health): 'new' | 'kept' | 'acknowledged' | 'overtaken' {
+    const last = this.#last?.state;
+    if (health !== undefined && state === TaskState.RUNNING) {
+      if (last !== TaskState.RUNNING) return 'overtaken';
+      const said = this.#last?.health;
+      if (said?.healthy !== health.healthy || said.failures !== health.failures) return 'new';
+    }
     if (last === state && state !== TaskState.STARTING) {
       return this.#pending.some((update) => update.state === state) ? 'kept' : 'acknowledged';
     }
@@ -76,13 +118,25 @@ export class KeptUpdates {
   }
 
   /** On disk when it resolves. Errors of the disk pass through; may be called again with the same. */
-  async keep(state: TaskStateNumber, uuid: Buffer, bytes: Buffer): Promise<void> {
-    const sequence = this.#last.sequence + 1;
-    const path = `${this.#paths.updates}/${String(sequence).padStart(6, '0')}-${state}`;
+  async keep(state: TaskStateNumber, uuid: Buffer, bytes: Buffer, health?: Health): Promise<void> {
+    const said: Named = {
+      sequence: (this.#last?.sequence ?? 0) + 1,
+      state,
+      health: state === TaskState.RUNNING ? health : undefined,
+    };
+    const path = `${this.#paths.updates}/${nameOf(said)}`;
     await writeFact(path, bytes);
-    writeFactSync(this.#paths.reported, JSON.stringify({ sequence, state }));
-    this.#last = { sequence, state };
-    this.#pending = [...this.#pending, { path, state, uuid, bytes, sent: false }];
+    writeFactSync(this.#paths.reported, JSON.stringify({ sequence: said.sequence, state, ...said.health }));
+    this.#last = said;
+    this.#pending = [...this.#pending, { path, state, health: said.health, uuid, bytes, sent: false }];
+    if (said.health !== undefined) this.#forgetOldHealth();
+  }
+
+  #forgetOldHealth(): void {
+    const [oldest, ...others] = this.#pending.filter((update) => update.health !== undefined);
+    if (oldest === undefined || others.length < HEALTH_UPDATES_MAX) return;
+    this.#pending = this.#pending.filter((one) => one !== oldest);
+    this.#forget(oldest);
   }
 
   /** The update that was acknowledged, now forgotten; undefined for a uuid that is none of ours (any more). */
@@ -90,14 +144,18 @@ export class KeptUpdates {
     const update = this.#pending.find((one) => one.uuid.equals(uuid));
     if (update === undefined) return undefined;
     this.#pending = this.#pending.filter((one) => one !== update);
+    this.#forget(update, () => writeFactSync(this.#paths.acknowledged, ''));
+    return update;
+  }
+
+  #forget(update: KeptUpdate, before: () => void = () => {}): void {
     try {
-      writeFactSync(this.#paths.acknowledged, '');
+      before();
       removeSync(update.path);
     } catch (error) {
       // A full disk, for one: the next supervisor sends it again, and the slave acknowledges it again.
       if (errnoOf(error) === undefined) throw error;
     }
-    return update;
   }
 
   /** What went out over a link that broke may not have arrived; the slave knows a repeated update by its uuid. */
@@ -106,19 +164,24 @@ export class KeptUpdates {
   }
 }
 
-/** Files that are none of ours are left alone. */
-function readPending(directory: string): KeptUpdate[] {
+/** The files of a directory that are updates, in their order; others are left alone. */
+function namesIn(directory: string): readonly (Named & { readonly path: string })[] {
   return readdirSync(directory)
-    .sort()
     .flatMap((name) => {
-      const path = `${directory}/${name}`;
-      const state = NAME.exec(name)?.[2];
-      const bytes = state === undefined ? undefined : readFactBytes(path);
-      const uuid = bytes === undefined ? undefined : uuidOf(bytes);
-      if (bytes === undefined || uuid === undefined) return [];
-      // The name was made from a TaskStateNumber.
-      return [{ path, state: Number(state) as TaskStateNumber, uuid, bytes, sent: false }];
-    });
+      const said = parseName(name);
+      return said === undefined ? [] : [{ ...said, path: `${directory}/${name}` }];
+    })
+    .sort((a, b) => a.sequence - b.sequence);
+}
+
+function readPending(directory: string): KeptUpdate[] {
+  return namesIn(directory).flatMap(({ path, state, health }) => {
+    const bytes = readFactBytes(path);
+    const uuid = bytes === undefined ? undefined : uuidOf(bytes);
+    return bytes === undefined || uuid === undefined
+      ? []
+      : [{ path, state, health, uuid, bytes, sent: false }];
+  });
 }
 
 function uuidOf(bytes: Buffer): Buffer | undefined {
@@ -132,19 +195,20 @@ function uuidOf(bytes: Buffer): Buffer | undefined {
 }
 
 /** The note of the last update is written behind its file: whichever is later counts. */
-function readLast(paths: ContainerPaths): { sequence: number; state: TaskStateNumber | undefined } {
-  let sequence = 0;
-  let state: TaskStateNumber | undefined;
-  const value = readJsonFact(paths.reported);
-  if (typeof value === 'object' && value !== null && 'sequence' in value && 'state' in value) {
-    sequence = Number(value.sequence);
-    state = Number(value.state) as TaskStateNumber;
-  }
-  for (const name of readdirSync(paths.updates).sort()) {
-    const match = NAME.exec(name);
-    if (match === null || Number(match[1]) <= sequence) continue;
-    sequence = Number(match[1]);
-    state = Number(match[2]) as TaskStateNumber;
-  }
-  return { sequence, state };
+function readLast(paths: ContainerPaths): Named | undefined {
+  const noted = parseReported(readJsonFact(paths.reported));
+  const last = namesIn(paths.updates).at(-1);
+  return last !== undefined && last.sequence > (noted?.sequence ?? 0) ? last : noted;
+}
+
+function parseReported(value: unknown): Named | undefined {
+  if (typeof value !== 'object' || value === null || !('sequence' in value) || !('state' in value))
+    return undefined;
+  const isHealth = 'healthy' in value && typeof value.healthy === 'boolean' && 'failures' in value;
+  return {
+    sequence: Number(value.sequence),
+    // Written by ourselves from a TaskStateNumber.
+    state: Number(value.state) as TaskStateNumber,
+    health: isHealth ? { healthy: value.healthy === true, failures: Number(value.failures) } : undefined,
+  };
 }

@@ -3,6 +3,7 @@
 // A status update is on disk before it is sent, stays there until it is acknowledged, and is sent again after a reconnect.
 
 import { randomBytes } from 'node:crypto';
+import type { Health } from '../container/health.ts';
 import type { LifeEvent } from '../container/life.ts';
 import type { TaskStateNumber } from '../container/termination.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
@@ -33,13 +34,20 @@ export interface Report {
   /** With RUNNING: the JSON of `docker inspect`. */
   readonly data?: Uint8Array;
   readonly ipAddress?: string;
+  /** What the task's health checks say of it. */
+  readonly health?: Health;
 }
 
 /** What reports a task's state to its slave. What it hears comes as events of the life. */
 export interface TaskReporter {
   /** Connects, and registers unless that is done. Repeatable. */
   dial(): Promise<void>;
-  /** Keeps the update durably and sends it when it may be sent. A state that was reported before is not repeated. */
+  /** The task's health as it was reported last, by an earlier supervisor too; undefined where it never was. */
+  readonly health: Health | undefined;
+  /**
+   * Keeps the update durably and sends it when it may be sent. A state that was reported before is not repeated, nor is a
+   * health; one that comes before RUNNING, or behind a later state, is dropped.
+   */
   report(report: Report): Promise<void>;
   /** Says and hears nothing more. Repeatable. */
   close(): void;
@@ -120,8 +128,12 @@ export class ExecutorReporter implements TaskReporter {
     return parseProcess(readJsonFact(this.#parts.paths.waitSeen));
   }
 
+  get health(): Health | undefined {
+    return this.#updates.health;
+  }
+
   async report(report: Report): Promise<void> {
-    switch (this.#updates.standing(report.state)) {
+    switch (this.#updates.standing(report.state, report.health)) {
       case 'overtaken':
         return;
       case 'acknowledged':
@@ -166,13 +178,14 @@ export class ExecutorReporter implements TaskReporter {
       data: report.data,
       reason: report.reason,
       ipAddress: report.ipAddress,
+      healthy: report.health?.healthy,
       uuid,
       timestampSeconds: Date.now() / 1000,
       pid: formatUpid(this.#upid()),
     });
     const { signal } = this.#closing;
     const what = 'keeping a status update';
-    await persist(async () => this.#updates.keep(report.state, uuid, update), {
+    await persist(async () => this.#updates.keep(report.state, uuid, update, report.health), {
       signal,
       log,
       what,

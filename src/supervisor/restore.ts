@@ -2,6 +2,7 @@
 // Reads only; what Docker knows is looked up afterwards, by the first step of the life itself.
 
 import { parseMesosDuration } from '../container/duration.ts';
+import { planHealth } from '../container/health.ts';
 import { type Life, type LifeTerms, newLife, type WantedEnd } from '../container/life.ts';
 import type { EndCause, Outcome } from '../container/termination.ts';
 import { readJsonFact } from '../host/facts.ts';
@@ -21,13 +22,15 @@ export function termsOf(request: RequestRecord): LifeTerms {
   const { task, slaveEnvironment, config } = request;
   const shutdownGraceMs =
     task.shutdownGraceMs ?? parseMesosDuration(slaveEnvironment.MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD);
+  // Without a framework's id nothing can be registered: a person calls launch by hand.
+  const reporting =
+    task.kind === 'command' &&
+    task.slavePid !== undefined &&
+    task.taskId !== undefined &&
+    task.frameworkId !== '';
   return {
-    // Without a framework's id nothing can be registered: a person calls launch by hand.
-    reporting:
-      task.kind === 'command' &&
-      task.slavePid !== undefined &&
-      task.taskId !== undefined &&
-      task.frameworkId !== '',
+    reporting,
+    checked: reporting && task.healthCheck !== undefined && planHealth(task.healthCheck).ok,
     checkpoint: task.checkpoint,
     recoveryTimeoutMs: parseMesosDuration(slaveEnvironment.MESOS_RECOVERY_TIMEOUT) ?? RECOVERY_TIMEOUT_MS,
     stopGraceMs: config.containers.stopTimeoutSeconds * 1000,
@@ -66,6 +69,7 @@ const CAUSES: readonly EndCause[] = [
   'slave-lost',
   'no-run-task',
   'forgotten',
+  'unhealthy',
 ];
 
 function parseWantedEnd(value: unknown): WantedEnd | undefined {
@@ -73,7 +77,15 @@ function parseWantedEnd(value: unknown): WantedEnd | undefined {
     return undefined;
   const cause = CAUSES.find((name) => name === value.cause);
   if (cause === undefined || typeof value.graceMs !== 'number') return undefined;
-  return { cause, graceMs: value.graceMs };
+  const unhealthy = 'unhealthy' in value ? parseUnhealthy(value.unhealthy) : undefined;
+  return { cause, graceMs: value.graceMs, ...(unhealthy === undefined ? {} : { unhealthy }) };
+}
+
+function parseUnhealthy(value: unknown): WantedEnd['unhealthy'] {
+  if (typeof value !== 'object' || value === null || !('failures' in value) || !('text' in value))
+    return undefined;
+  const { failures, text } = value;
+  return typeof failures === 'number' && typeof text === 'string' ? { failures, text } : undefined;
 }
 
 /** The outcome that was made durable; undefined where it is absent or torn. */

@@ -35,12 +35,15 @@ import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
 import { serveRequests } from './server.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
+import { Turns } from './turns.ts';
 
 /** With nothing to look after for this long the supervisor ends. */
 const IDLE_MS = 60_000;
 const IDLE_LOOK_MS = 1_000;
 /** States are looked through for what may go this often. */
 const RETENTION_EVERY_MS = 10 * 60_000;
+/** So many health checks begin at once: Docker takes some 0.1 s of a processor for each. */
+const CHECKS_AT_ONCE = 4;
 /** Out of the OOM killer's first choice, where we may say so. */
 const OOM_SCORE_ADJUST = '-900';
 
@@ -110,6 +113,7 @@ class Supervisor {
   readonly #port = new ExecutorPort();
   readonly #slaves = new Slaves(this.#leaving.signal);
   readonly #hosts: DockerHosts;
+  readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
@@ -296,6 +300,7 @@ class Supervisor {
       docker: (tell, onProgress) =>
         new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),
       hooks,
+      checkTurns: this.#checkTurns,
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
       onDone: () => {
         this.#keepers.delete(id);

@@ -34,7 +34,10 @@ export interface TaskOptions {
   /** New form: more of ContainerInfo and DockerInfo. */
   readonly container?: Input<(typeof TaskInfo)['fields']['container'][1]>;
   readonly docker?: NonNullable<Input<(typeof TaskInfo)['fields']['container'][1]>['docker']>;
+  /** TaskInfo.health_check, from 0.20 on. */
   readonly healthCheck?: Input<(typeof TaskInfo)['fields']['health_check'][1]>;
+  /** CommandInfo.health_check, that of 0.19. */
+  readonly oldHealthCheck?: Input<(typeof TaskInfo)['fields']['command'][1]>['health_check'];
   /** Milliseconds; KillPolicy (1.0). */
   readonly killGraceMs?: number;
   /** TaskInfo fields that the above do not name. */
@@ -127,6 +130,7 @@ function commandOf(options: TaskOptions): Input<(typeof TaskInfo)['fields']['com
     value: options.value,
     container: old ? { image: url, options: options.options } : undefined,
     user: options.user,
+    health_check: options.oldHealthCheck,
     shell: options.shell,
     arguments: options.arguments,
   };

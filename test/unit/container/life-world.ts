@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import {
+  endingOf,
   type Life,
   type LifeEvent,
   type LifeTerms,
@@ -44,6 +45,9 @@ export class LifeWorld {
   #startedInThisLife = false;
   #terminalReport: TaskStateNumber | undefined;
   #acknowledgeable = false;
+  #checking = false;
+  /** RUNNING was made an update, by this or an earlier supervisor. */
+  #toldRunning = false;
 
   constructor(terms: LifeTerms) {
     this.life = newLife(terms);
@@ -92,14 +96,36 @@ export class LifeWorld {
       case 'report':
         assert.ok(this.life.terms.reporting, 'reported where nobody listens');
         assert.equal(this.#terminalReport, undefined, `state ${step.state} after a terminal one`);
+        assert.ok(
+          step.state === TaskState.RUNNING || !this.#checking,
+          `state ${step.state} while it is checked`,
+        );
+        if (step.state === TaskState.RUNNING) this.#toldRunning = true;
         if (!TERMINAL_STATES.includes(step.state)) {
           assert.ok(this.#disk.runTask, `state ${step.state} before RunTask`);
           return;
         }
+        if (this.#disk.wantedEnd?.cause === 'unhealthy')
+          assert.ok(endingOf(this.life).message.includes('sick'), 'an end for its health does not say so');
         this.#terminalReport = step.state;
         this.#acknowledgeable = true;
         return;
+      case 'report-health':
+        assert.ok(this.life.terms.checked, 'told of a health that nobody checks');
+        assert.equal(this.#terminalReport, undefined, 'health after a terminal state');
+        assert.ok(this.#toldRunning, 'health before RUNNING');
+        return;
+      case 'begin-checks':
+        assert.ok(!this.#checking, 'checked twice at once');
+        assert.equal(this.docker, 'running');
+        this.#checking = true;
+        return;
+      case 'end-checks':
+        assert.ok(this.#checking, 'no check to end');
+        this.#checking = false;
+        return;
       case 'record':
+        assert.ok(!this.#checking, 'checked while its end is recorded');
         assert.equal(this.#recording, undefined, 'recorded twice');
         this.#recording = step.outcome;
         return;
@@ -185,6 +211,11 @@ export class LifeWorld {
       ),
     ];
     if (this.#acknowledgeable) told.push({ type: 'acknowledged' });
+    if (this.#checking) {
+      const health = { healthy: false, failures: 1 };
+      for (const kill of [false, true]) told.push({ type: 'health', health, text: 'sick', kill });
+      told.push({ type: 'health', health: { healthy: true, failures: 0 }, text: 'well', kill: false });
+    }
     if (this.#disk.registered) told.push({ type: 'run-task' });
     const actions = told.map((event) => () => this.tell(event));
     if (this.life.terms.reporting && !this.#disk.registered) {
@@ -247,6 +278,7 @@ export class LifeWorld {
     this.#stopAsked = false;
     this.#startedInThisLife = false;
     this.#terminalReport = undefined;
+    this.#checking = false;
     this.#timers.clear();
     const before = terminated ? 'reported' : outcome === undefined ? 'looking' : 'reporting';
     this.life = {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   ACKNOWLEDGEMENT_TIMEOUT_MS,
+  endingOf,
   type Life,
   type LifeEvent,
   type LifeTerms,
@@ -23,6 +24,7 @@ const TERMS: LifeTerms = {
   recoveryTimeoutMs: 900_000,
   stopGraceMs: 2_000,
   shutdownGraceMs: 2_500,
+  checked: false,
 };
 const PLAIN: LifeTerms = { ...TERMS, checkpoint: false };
 const SILENT: LifeTerms = { ...TERMS, reporting: false };
@@ -40,6 +42,10 @@ function nameOf(step: Step): string {
       return `arm ${step.timer} ${step.ms}`;
     case 'disarm':
       return `disarm ${step.timer}`;
+    case 'report-health':
+      return `report-health ${step.health.healthy} ${step.health.failures} ${step.text}`;
+    case 'begin-checks':
+      return `begin-checks${step.resumed ? ' resumed' : ''}`;
     case 'stop':
       return `stop ${step.graceMs}`;
     case 'note-end':
@@ -241,6 +247,95 @@ describe('a wanted end', () => {
   });
 });
 
+describe('a task whose health is checked', () => {
+  const CHECKED: LifeTerms = { ...TERMS, checked: true };
+  const bad = (failures: number, kill = false): LifeEvent => ({
+    type: 'health',
+    health: { healthy: false, failures },
+    text: `bad ${failures}`,
+    kill,
+  });
+  const running = live(newLife(CHECKED), ...toRunning);
+  const killing = live(newLife({ ...CHECKED, killGraceMs: 7 }), ...toRunning, bad(3, true));
+
+  it('is checked from the moment at which it was said to run, and not at all where nobody is told', () => {
+    assert.deepEqual(running.steps, ['report 1', 'apply-limits', 'begin-checks']);
+    const silent = live(newLife({ ...CHECKED, reporting: false }), { type: 'begin' }, { type: 'prepared' });
+    const started = live(silent.life, { type: 'created' }, { type: 'started' });
+    assert.deepEqual(started.steps, ['apply-limits']);
+    assert.deepEqual(live(started.life, bad(1, true)).steps, []);
+  });
+
+  it('is told of as it changes', () => {
+    assert.deepEqual(live(running.life, bad(1)).steps, ['report-health false 1 bad 1']);
+    const well: LifeEvent = {
+      type: 'health',
+      health: { healthy: true, failures: 0 },
+      text: 'well',
+      kill: false,
+    };
+    assert.deepEqual(live(running.life, bad(1), well).steps, ['report-health true 0 well']);
+  });
+
+  it('is ended for it like any wanted end: noted first, the failure told, then stopped', () => {
+    assert.deepEqual(killing.steps, [
+      'end-checks',
+      'note-end unhealthy 7',
+      'report-health false 3 bad 3',
+      'stop 7',
+    ]);
+    assert.deepEqual(killing.life.wantedEnd, {
+      cause: 'unhealthy',
+      graceMs: 7,
+      unhealthy: { failures: 3, text: 'bad 3' },
+    });
+    const takes = live({ ...running.life, takesKilling: true }, bad(3, true));
+    assert.deepEqual(takes.steps.slice(1), [
+      'note-end unhealthy 2000',
+      'report-health false 3 bad 3',
+      'report 8',
+      'stop 2000',
+    ]);
+  });
+
+  it('is killed for it whatever its exit status, and says why', () => {
+    const over = live(killing.life, ENDED, { type: 'recorded' });
+    assert.equal(over.steps[0], `report ${TaskState.KILLED}`);
+    assert.equal(endingOf(over.life).message, 'Killed: bad 3; the container exited with status 0');
+  });
+
+  it('keeps that reason when others want its end too, and their shorter grace', () => {
+    const both = live(killing.life, { type: 'kill', graceMs: 1 });
+    assert.deepEqual(both.steps, ['note-end unhealthy 1', 'stop 1']);
+    assert.deepEqual(both.life.wantedEnd?.unhealthy, { failures: 3, text: 'bad 3' });
+    const killed = live(running.life, { type: 'kill' });
+    assert.deepEqual(killed.steps, ['end-checks', 'note-end kill 2000', 'stop 2000']);
+    assert.deepEqual(live(killed.life, bad(3, true)).steps, []);
+  });
+
+  it('is no longer checked once it has ended', () => {
+    const over = live(running.life, ENDED);
+    assert.deepEqual(over.steps, ['end-checks', 'record exited']);
+    assert.deepEqual(live(over.life, bad(3, true)).steps, []);
+  });
+
+  it('is checked on after a crash of ours, unless it is ended for it', () => {
+    const looking: Life = { ...newLife(CHECKED), registration: 'done', runTask: true, phase: 'looking' };
+    const found: LifeEvent = { type: 'found', docker: 'running' };
+    const steps = ['follow', 'report 1', 'apply-limits'];
+    assert.deepEqual(live(looking, found).steps, [...steps, 'begin-checks resumed']);
+    const { wantedEnd } = killing.life;
+    assert.ok(wantedEnd !== undefined);
+    assert.deepEqual(live({ ...looking, wantedEnd }, found).steps, [
+      'follow',
+      'report 1',
+      'report-health false 3 bad 3',
+      'apply-limits',
+      'stop 7',
+    ]);
+  });
+});
+
 describe('a slave that goes away', () => {
   it('is waited for if it checkpoints and knows us, otherwise the container is stopped', () => {
     const cases: readonly (readonly [LifeTerms, readonly LifeEvent[], readonly string[]])[] = [
@@ -366,6 +461,7 @@ const anyTerms: fc.Arbitrary<LifeTerms> = fc
   .record({
     reporting: fc.boolean(),
     checkpoint: fc.boolean(),
+    checked: fc.boolean(),
     stopGraceMs: fc.nat(60_000),
     shutdownGraceMs: fc.nat(60_000),
     recoveryTimeoutMs: fc.nat(900_000),
@@ -392,6 +488,9 @@ const anyEvent: fc.Arbitrary<LifeEvent> = fc.oneof(
   anyOutcome.map((outcome): LifeEvent => ({ type: 'ended', outcome })),
   fc.boolean().map((takesKilling): LifeEvent => ({ type: 'registered', takesKilling })),
   fc.nat(60_000).map((graceMs): LifeEvent => ({ type: 'kill', graceMs })),
+  fc
+    .record({ healthy: fc.boolean(), failures: fc.nat(5), text: fc.string(), kill: fc.boolean() })
+    .map(({ text, kill, ...health }): LifeEvent => ({ type: 'health', health, text, kill })),
   fc
     .constantFrom('run-task', 'acknowledgement', 'recovery')
     .map((timer): LifeEvent => ({ type: 'timeout', timer })),
@@ -422,6 +521,7 @@ describe('any life', () => {
               'slave-lost',
               'no-run-task',
               'forgotten',
+              'unhealthy',
             ] as const),
           ),
         ),

@@ -99,6 +99,17 @@ const TABLE: readonly {
   },
 ];
 
+test('an end for the health of a task is KILLED whatever its status, in the words of the check', () => {
+  for (const exitCode of [0, 1, 137]) {
+    const outcome: Outcome = { kind: 'exited', exitCode, oomKilled: exitCode === 137 };
+    const { state, message, status, killed } = ending(outcome, 'unhealthy', 'Killed: it is sick');
+    assert.deepEqual([state, status, killed], [4, exitCode << 8, false]);
+    assert.match(message, /^Killed: it is sick; the container /);
+  }
+  const outcome: Outcome = { kind: 'exited', exitCode: 0, oomKilled: false };
+  assert.match(ending(outcome, 'unhealthy').message, /^Killed because its health check failed; /);
+});
+
 for (const { name, outcome, cause, state, message, status, killed, reason } of TABLE) {
   test(name, () => {
     assert.deepEqual(ending(outcome, cause), {

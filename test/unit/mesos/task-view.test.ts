@@ -327,6 +327,38 @@ describe('decodeLaunch', () => {
     });
   });
 
+  it('keeps what makes no sense in a health check: a task is not refused for it', () => {
+    const health_check = {
+      http: { port: 70_000 },
+      delay_seconds: -1,
+      interval_seconds: Number.NaN,
+      timeout_seconds: Number.POSITIVE_INFINITY,
+      consecutive_failures: 0,
+    };
+    assert.deepEqual(withTask({ health_check }).healthCheck, {
+      http: { port: 70_000, path: '/', statuses: [] },
+      delaySeconds: -1,
+      intervalSeconds: null,
+      timeoutSeconds: null,
+      consecutiveFailures: 0,
+      gracePeriodSeconds: 10,
+    });
+    assert.equal(withTask({ health_check: { http: {} } }).healthCheck?.http?.port, 0);
+  });
+
+  it('takes the new form of a health check where both are there', () => {
+    const command = { health_check: { http: { port: 80 } } };
+    const health_check = { http: { port: 81 } };
+    assert.equal(withTask({ command, health_check }).healthCheck?.http?.port, 81);
+  });
+
+  it("leaves the health of a framework's own executor to it", () => {
+    const { task_info: _, ...rest } = minimal;
+    const command = { value: 'run', health_check: { http: { port: 80 } } };
+    const view = viewOf({ ...rest, executor_info: { ...minimal.executor_info, command } });
+    assert.deepEqual([view.kind, view.healthCheck], ['executor', undefined]);
+  });
+
   it('reads graces in milliseconds, a negative one as none at all', () => {
     const launch = {
       ...minimal,
