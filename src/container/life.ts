@@ -40,6 +40,8 @@ export interface LifeTerms {
 export interface WantedEnd {
   readonly cause: EndCause;
   readonly graceMs: number;
+  /** With `unreachable`: the line that everybody is told. */
+  readonly why?: string;
 }
 
 export interface Life {
@@ -76,6 +78,8 @@ export type LifeEvent =
   /** The link stands, or the slave has come back and said so. */
   | { readonly type: 'slave-there' }
   | { readonly type: 'slave-away' }
+  /** The slave can be reached, but not spoken with as its settings want it (TLS); no try will change that. */
+  | { readonly type: 'unreachable'; readonly why: string }
   | { readonly type: 'registered'; readonly takesKilling: boolean }
   /** A Register that had to be repeated (after a crash) was answered with "I have you already". */
   | { readonly type: 'already-registered' }
@@ -129,7 +133,14 @@ export const SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS = 2_000;
 export const WAIT_SEEN_TIMEOUT_MS = 60_000;
 
 /** Causes of which the slave must not hear by a status update: it caused them, has reported the task itself, or is gone. */
-const SILENT_CAUSES: readonly EndCause[] = ['destroy', 'refused', 'slave-lost', 'no-run-task', 'forgotten'];
+const SILENT_CAUSES: readonly EndCause[] = [
+  'destroy',
+  'refused',
+  'slave-lost',
+  'no-run-task',
+  'forgotten',
+  'unreachable',
+];
 
 /** A container whose request has just been accepted. */
 export function newLife(terms: LifeTerms): Life {
@@ -167,6 +178,12 @@ export function reportsEnd(life: Life): boolean {
 
 function record(life: Life, outcome: Outcome, before: readonly Step[] = []): Next {
   return { life: { ...life, phase: 'recording', outcome }, steps: [...before, { type: 'record', outcome }] };
+}
+
+/** It will never run because its end was wanted first. */
+function neverStarted({ wantedEnd }: Life): Outcome {
+  if (wantedEnd?.cause !== 'unreachable') return { kind: 'never-started' };
+  return { kind: 'failed', why: wantedEnd.why ?? 'the slave cannot be reached' };
 }
 
 function terminate(life: Life): Next {
@@ -207,19 +224,24 @@ function report(life: Life): Next {
  * The container's end is wanted. The first cause stays; a later wish can only shorten the grace. What is under way and
  * cannot be called back (create, start) is let finish first: its event finds the wish.
  */
-function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
+function wantEnd(life: Life, cause: EndCause, wantedMs: number, why?: string): Next {
   const graceMs = Math.min(wantedMs, LONGEST_MS);
   if (isOver(life)) return unchanged(life);
   const before = life.wantedEnd;
   if (before !== undefined && before.graceMs <= graceMs) return unchanged(life);
-  const end: WantedEnd = { cause: before?.cause ?? cause, graceMs };
+  const said = before === undefined ? why : before.why;
+  const end: WantedEnd = {
+    cause: before?.cause ?? cause,
+    graceMs,
+    ...(said === undefined ? {} : { why: said }),
+  };
   const wanting: Life = { ...life, wantedEnd: end };
   const note: Step = { type: 'note-end', end };
   switch (life.phase) {
     case 'preparing':
-      return record(wanting, { kind: 'never-started' }, [note, { type: 'cancel' }]);
+      return record(wanting, neverStarted(wanting), [note, { type: 'cancel' }]);
     case 'created':
-      return record(wanting, { kind: 'never-started' }, [note]);
+      return record(wanting, neverStarted(wanting), [note]);
     case 'running': {
       const steps: Step[] = [note, { type: 'stop', graceMs }];
       if (before === undefined && cause === 'kill' && life.takesKilling) {
@@ -239,7 +261,7 @@ function wantEnd(life: Life, cause: EndCause, wantedMs: number): Next {
 }
 
 function whenCreated(life: Life): Next {
-  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
   if (!mayStart(life)) return { life: { ...life, phase: 'created' }, steps: [] };
   return { life: { ...life, phase: 'starting' }, steps: [{ type: 'start' }] };
 }
@@ -339,14 +361,14 @@ function found(life: Life, docker: 'absent' | 'created' | 'running'): Next {
     case 'created':
       return whenCreated(life);
     case 'absent':
-      if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+      if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
       return { life: { ...life, phase: 'preparing' }, steps: [{ type: 'prepare' }] };
   }
 }
 
 function failed(life: Life, why: string): Next {
   if (isOver(life)) return unchanged(life);
-  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
   return record(life, { kind: 'failed', why });
 }
 
@@ -420,6 +442,8 @@ export function next(life: Life, event: LifeEvent): Next {
       return whenSlaveThere(life);
     case 'slave-away':
       return whenSlaveAway(life);
+    case 'unreachable':
+      return wantEnd(life, 'unreachable', life.terms.stopGraceMs, event.why);
     case 'registered': {
       if (life.registration === 'done') return unchanged(life);
       const done: Life = { ...life, registration: 'done', takesKilling: event.takesKilling, slave: 'there' };

@@ -16,7 +16,9 @@ export type EndCause =
   /** No RunTask came: the slave does not want the task any more. */
   | 'no-run-task'
   /** No `wait` came: the slave does not know of the container. */
-  | 'forgotten';
+  | 'forgotten'
+  /** The slave cannot be spoken with: TLS, as its settings want it, does not come about. */
+  | 'unreachable';
 
 /** A cause as it stands in a message. */
 const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
@@ -27,6 +29,7 @@ const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
   'slave-lost': 'Stopped because the slave went away',
   'no-run-task': 'Not started: the slave never handed the task over',
   forgotten: 'Stopped because the slave never asked for its end',
+  unreachable: 'Stopped because the slave cannot be reached',
 };
 
 export type Outcome =

@@ -66,6 +66,7 @@ const CAUSES: readonly EndCause[] = [
   'slave-lost',
   'no-run-task',
   'forgotten',
+  'unreachable',
 ];
 
 function parseWantedEnd(value: unknown): WantedEnd | undefined {
@@ -73,7 +74,8 @@ function parseWantedEnd(value: unknown): WantedEnd | undefined {
     return undefined;
   const cause = CAUSES.find((name) => name === value.cause);
   if (cause === undefined || typeof value.graceMs !== 'number') return undefined;
-  return { cause, graceMs: value.graceMs };
+  const why = 'why' in value && typeof value.why === 'string' ? { why: value.why } : {};
+  return { cause, graceMs: value.graceMs, ...why };
 }
 
 /** The outcome that was made durable; undefined where it is absent or torn. */

@@ -12,6 +12,7 @@ const PROGRAMS = {
   ip: 'iproute2',
   setpriv: 'util-linux',
   logger: 'bsdutils',
+  openssl: 'openssl',
 } as const;
 
 /** What keeps the integration tests from running here, as one line that says what to type; undefined if nothing does. */

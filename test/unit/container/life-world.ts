@@ -184,6 +184,7 @@ export class LifeWorld {
         (type): LifeEvent => ({ type }),
       ),
     ];
+    if (!this.#disk.registered) told.push({ type: 'unreachable', why: 'no TLS' });
     if (this.#acknowledgeable) told.push({ type: 'acknowledged' });
     if (this.#disk.registered) told.push({ type: 'run-task' });
     const actions = told.map((event) => () => this.tell(event));
