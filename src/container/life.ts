@@ -52,6 +52,8 @@ export interface WantedEnd {
   readonly graceMs: number;
   /** With the cause `unhealthy`: which failure was the last, and in which words it was told. */
   readonly unhealthy?: { readonly failures: number; readonly text: string };
+  /** With `unreachable`: the line that everybody is told. */
+  readonly why?: string;
 }
 
 export interface Life {
@@ -88,6 +90,8 @@ export type LifeEvent =
   /** The link stands, or the slave has come back and said so. */
   | { readonly type: 'slave-there' }
   | { readonly type: 'slave-away' }
+  /** The slave can be reached, but not spoken with as its settings want it (TLS); no try will change that. */
+  | { readonly type: 'unreachable'; readonly why: string }
   | { readonly type: 'registered'; readonly takesKilling: boolean }
   /** A Register that had to be repeated (after a crash) was answered with "I have you already". */
   | { readonly type: 'already-registered' }
@@ -148,7 +152,14 @@ export const SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS = 2_000;
 export const WAIT_SEEN_TIMEOUT_MS = 60_000;
 
 /** Causes of which the slave must not hear by a status update: it caused them, has reported the task itself, or is gone. */
-const SILENT_CAUSES: readonly EndCause[] = ['destroy', 'refused', 'slave-lost', 'no-run-task', 'forgotten'];
+const SILENT_CAUSES: readonly EndCause[] = [
+  'destroy',
+  'refused',
+  'slave-lost',
+  'no-run-task',
+  'forgotten',
+  'unreachable',
+];
 
 /** A container whose request has just been accepted. */
 export function newLife(terms: LifeTerms): Life {
@@ -195,6 +206,12 @@ function record(life: Life, outcome: Outcome, before: readonly Step[] = []): Nex
   return { life: { ...life, phase: 'recording', outcome }, steps: [...before, { type: 'record', outcome }] };
 }
 
+/** It will never run because its end was wanted first. */
+function neverStarted({ wantedEnd }: Life): Outcome {
+  if (wantedEnd?.cause !== 'unreachable') return { kind: 'never-started' };
+  return { kind: 'failed', why: wantedEnd.why ?? 'the slave cannot be reached' };
+}
+
 function terminate(life: Life): Next {
   return {
     life: { ...life, phase: 'reported' },
@@ -233,20 +250,24 @@ function report(life: Life): Next {
  * The container's end is wanted. The first cause stays; a later wish can only shorten the grace. What is under way and
  * cannot be called back (create, start) is let finish first: its event finds the wish.
  */
-function wantEnd(life: Life, cause: EndCause, wantedMs: number, unhealthy?: WantedEnd['unhealthy']): Next {
+function wantEnd(
+  life: Life,
+  cause: EndCause,
+  wantedMs: number,
+  detail: Pick<WantedEnd, 'unhealthy' | 'why'> = {},
+): Next {
   const graceMs = Math.min(wantedMs, LONGEST_MS);
   if (isOver(life)) return unchanged(life);
   const before = life.wantedEnd;
   if (before !== undefined && before.graceMs <= graceMs) return unchanged(life);
-  const first = before ?? { cause, ...(unhealthy === undefined ? {} : { unhealthy }) };
-  const end: WantedEnd = { ...first, graceMs };
+  const end: WantedEnd = { ...(before ?? { cause, ...detail }), graceMs };
   const wanting: Life = { ...life, wantedEnd: end };
   const note: Step = { type: 'note-end', end };
   switch (life.phase) {
     case 'preparing':
-      return record(wanting, { kind: 'never-started' }, [note, { type: 'cancel' }]);
+      return record(wanting, neverStarted(wanting), [note, { type: 'cancel' }]);
     case 'created':
-      return record(wanting, { kind: 'never-started' }, [note]);
+      return record(wanting, neverStarted(wanting), [note]);
     case 'running': {
       const isTold = before === undefined && (cause === 'kill' || cause === 'unhealthy') && life.takesKilling;
       const killing: readonly Step[] = isTold ? [{ type: 'report', state: TaskState.KILLING }] : [];
@@ -279,7 +300,7 @@ function lastFailure({ wantedEnd }: Life): readonly Step[] {
 }
 
 function whenCreated(life: Life): Next {
-  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
   if (!mayStart(life)) return { life: { ...life, phase: 'created' }, steps: [] };
   return { life: { ...life, phase: 'starting' }, steps: [{ type: 'start' }] };
 }
@@ -379,14 +400,14 @@ function found(life: Life, docker: 'absent' | 'created' | 'running'): Next {
     case 'created':
       return whenCreated(life);
     case 'absent':
-      if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+      if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
       return { life: { ...life, phase: 'preparing' }, steps: [{ type: 'prepare' }] };
   }
 }
 
 function failed(life: Life, why: string): Next {
   if (isOver(life)) return unchanged(life);
-  if (life.wantedEnd !== undefined) return record(life, { kind: 'never-started' });
+  if (life.wantedEnd !== undefined) return record(life, neverStarted(life));
   return record(life, { kind: 'failed', why });
 }
 
@@ -409,7 +430,7 @@ function healthChanged(life: Life, { health, text, kill }: Extract<LifeEvent, { 
   if (!isChecked(life)) return unchanged(life);
   if (!kill) return { life, steps: [{ type: 'report-health', health, text }] };
   const graceMs = life.terms.killGraceMs ?? life.terms.stopGraceMs;
-  return wantEnd(life, 'unhealthy', graceMs, { failures: health.failures, text });
+  return wantEnd(life, 'unhealthy', graceMs, { unhealthy: { failures: health.failures, text } });
 }
 
 function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'): Next {
@@ -485,6 +506,8 @@ function become(life: Life, event: LifeEvent): Next {
       return whenSlaveThere(life);
     case 'slave-away':
       return whenSlaveAway(life);
+    case 'unreachable':
+      return wantEnd(life, 'unreachable', life.terms.stopGraceMs, { why: event.why });
     case 'registered': {
       if (life.registration === 'done') return unchanged(life);
       const done: Life = { ...life, registration: 'done', takesKilling: event.takesKilling, slave: 'there' };

@@ -18,7 +18,9 @@ export type EndCause =
   /** No `wait` came: the slave does not know of the container. */
   | 'forgotten'
   /** Its health check failed too often. */
-  | 'unhealthy';
+  | 'unhealthy'
+  /** The slave cannot be spoken with: TLS, as its settings want it, does not come about. */
+  | 'unreachable';
 
 /** A cause as it stands in a message. */
 const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
@@ -30,6 +32,7 @@ const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
   'no-run-task': 'Not started: the slave never handed the task over',
   forgotten: 'Stopped because the slave never asked for its end',
   unhealthy: 'Killed because its health check failed',
+  unreachable: 'Stopped because the slave cannot be reached',
 };
 
 export type Outcome =

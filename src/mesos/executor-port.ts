@@ -1,12 +1,16 @@
-// Where slaves reach our executors: one TCP port on the loopback for all of them, each under a name of its own.
-// Only transport: whose message it is, not what it means. Messages of one connection are delivered in their order,
-// and a connection stays open until the slave closes it, however long it is silent: what a slave writes into a
-// connection that we closed is lost and never repeated.
-// A name is as good as a password: for names that nobody registered nothing is kept and nothing happens.
+// Where slaves reach our executors: one TCP port on the loopback for all of them, each under a name of its own, plain or
+// TLS as a connection's first byte says. Only transport: whose message it is, not what it means. Messages of one
+// connection are delivered in their order, and one that has spoken stays open until the slave closes it, however long it
+// is silent: what a slave writes into a connection that we closed is lost and never repeated.
+// A name is as good as a password: for names that nobody registered nothing is kept and nothing happens, and the name of
+// a slave with SSL is none on a connection that is not as that slave wants it.
 
-import { createServer, type Server, type Socket } from 'node:net';
-import { errnoOf, Fault, isFault } from '../fault.ts';
+import type { Server, Socket } from 'node:net';
+import { Fault, isFault } from '../fault.ts';
 import { type HttpHead, HttpStream } from './http-stream.ts';
+import { isOfThisHost, openServer } from './local-server.ts';
+import { acceptSecure, HANDSHAKE_BYTE, NO_TLS_HERE, type SecureConnection } from './secure-accept.ts';
+import type { SlaveSsl } from './slave-ssl.ts';
 import { parseUpid, type Upid } from './upid.ts';
 
 export interface SlaveMessage {
@@ -21,8 +25,14 @@ export interface SlaveMessage {
 export type SlaveMessageHandler = (message: SlaveMessage) => void;
 
 const LOOPBACK = '127.0.0.1';
+/** In which a new connection has to say something: slaves connect when they have. */
+export const FIRST_BYTE_MS = 60_000;
+/** For a TLS handshake from its first byte on. */
+export const HANDSHAKE_MS = 10_000;
 /** Slaves hold one connection each. More means that somebody plays: the oldest that never knew a name goes first. */
 export const MAX_CONNECTIONS = 1024;
+/** Anybody on the host can be refused in as many ways as there are. */
+const REFUSALS_TOLD_MAX = 32;
 /** Slaves do not look at our answers; to one who does not even read them no more are written. */
 const MAX_UNREAD_ANSWER_BYTES = 64 * 1024;
 
@@ -36,6 +46,21 @@ const TARGET = /^\/([^/?#]+)\/mesos\.internal\.([A-Za-z]+)$/;
 interface Connection {
   /** It has addressed a name that was registered then. */
   known: boolean;
+  /** undefined: plain. */
+  secure: SecureConnection | undefined;
+}
+
+interface Registration {
+  readonly handler: SlaveMessageHandler;
+  /** What its slave wants now. */
+  readonly ssl: () => SlaveSsl | undefined;
+}
+
+export interface ExecutorPortOptions {
+  /** Told why a connection or message was refused that may have been a slave's; each reason once. */
+  readonly onRefused?: (why: string) => void;
+  readonly firstByteMs?: number;
+  readonly handshakeMs?: number;
 }
 
 interface Addressee {
@@ -44,10 +69,20 @@ interface Addressee {
 }
 
 export class ExecutorPort {
-  readonly #handlers = new Map<string, SlaveMessageHandler>();
+  /** In the order in which they were registered. */
+  readonly #names = new Map<string, Registration>();
   /** In the order in which they were opened. */
   readonly #connections = new Map<Socket, Connection>();
+  readonly #options: ExecutorPortOptions;
   #server: Server | undefined;
+  /** By address; on the same port. */
+  readonly #others = new Map<string, Promise<Server>>();
+  /** Those that have been told. */
+  readonly #refusals = new Set<string>();
+
+  constructor(options: ExecutorPortOptions = {}) {
+    this.#options = options;
+  }
 
   /** The port listened on. Fault 'host' while there is none. */
   get port(): number {
@@ -60,32 +95,46 @@ export class ExecutorPort {
   /** Listens on 127.0.0.1; port 0: any free one. Fault 'conflict' if somebody else has the port or this object listens already. */
   async listen(port: number): Promise<void> {
     if (this.#server !== undefined) throw new Fault('conflict', 'the executor port is open already');
-    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    this.#server = server;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ host: LOOPBACK, port, exclusive: true }, resolve);
-      });
-    } catch (error) {
-      this.#server = undefined;
-      const code = errnoOf(error);
-      if (code === 'EADDRINUSE') throw new Fault('conflict', `executor port ${port} is taken`, error);
-      throw new Fault('host', `cannot listen on ${LOOPBACK}:${port}: ${code ?? 'unknown error'}`, error);
-    }
-    server.removeAllListeners('error');
-    // Out of descriptors, for one: accepting is tried again with the next connection.
-    server.on('error', () => {});
+    this.#server = await openServer(LOOPBACK, port, (socket) => this.#accept(socket));
   }
 
-  /** Messages to `name` go to `handler` from now on; a second call replaces the first's handler. */
-  register(name: string, handler: SlaveMessageHandler): void {
-    this.#handlers.set(name, handler);
+  /**
+   * Listens at another address of this host as well, on the same port, but to nobody from outside. For slaves that hold
+   * our certificate against the name of the address at which they find us. Repeatable. Faults as `listen`.
+   */
+  async listenAlsoAt(ip: string): Promise<void> {
+    if (ip === LOOPBACK) return;
+    const opening =
+      this.#others.get(ip) ??
+      openServer(ip, this.port, (socket) => {
+        if (isOfThisHost(socket)) this.#accept(socket);
+        else socket.destroy();
+      });
+    this.#others.set(ip, opening);
+    try {
+      await opening;
+    } catch (error) {
+      if (this.#others.get(ip) === opening) this.#others.delete(ip);
+      throw error;
+    }
+  }
+
+  /**
+   * Messages to `name` go to `handler` from now on; a second call replaces the first's handler. `ssl` is asked at each
+   * connection and message. To whoever begins with TLS the certificate is shown of the slave that registered last.
+   */
+  register(
+    name: string,
+    handler: SlaveMessageHandler,
+    ssl: () => SlaveSsl | undefined = () => undefined,
+  ): void {
+    this.#names.delete(name);
+    this.#names.set(name, { handler, ssl });
   }
 
   /** Messages to `name` are answered with 404 from now on, those already read included. Twice is no error. */
   unregister(name: string): void {
-    this.#handlers.delete(name);
+    this.#names.delete(name);
   }
 
   /** Closes port and connections, delivers nothing more. Twice is no error. */
@@ -93,10 +142,12 @@ export class ExecutorPort {
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
-    await new Promise<void>((resolve) => {
-      server.close(() => resolve());
-      for (const socket of this.#connections.keys()) socket.destroy();
-    });
+    const others = await Promise.allSettled(this.#others.values());
+    this.#others.clear();
+    const servers = [server, ...others.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))];
+    const closing = servers.map((one) => new Promise<void>((resolve) => one.close(() => resolve())));
+    for (const socket of this.#connections.keys()) socket.destroy();
+    await Promise.all(closing);
   }
 
   #accept(socket: Socket): void {
@@ -104,12 +155,61 @@ export class ExecutorPort {
       socket.destroy();
       return;
     }
-    const connection: Connection = { known: false };
+    const connection: Connection = { known: false, secure: undefined };
     this.#connections.set(socket, connection);
+    let timer = setTimeout(() => socket.destroy(), this.#options.firstByteMs ?? FIRST_BYTE_MS);
+    // A broken connection is followed by 'close', and means nothing: the slave opens another when it has something to say.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearTimeout(timer);
+      this.#connections.delete(socket);
+    });
+    socket.once('data', (first: Buffer) => {
+      clearTimeout(timer);
+      if (first[0] !== HANDSHAKE_BYTE) {
+        this.#read(socket, connection)(first);
+        return;
+      }
+      timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? HANDSHAKE_MS);
+      socket.pause();
+      socket.unshift(first);
+      void this.#shakeHands(socket, connection).finally(() => clearTimeout(timer));
+    });
+  }
+
+  async #shakeHands(raw: Socket, connection: Connection): Promise<void> {
+    const settings = [...this.#names.values()].flatMap(({ ssl }) => ssl() ?? []);
+    const own = settings.at(-1);
+    if (own === undefined) {
+      raw.end(NO_TLS_HERE, () => raw.destroy());
+      return;
+    }
+    try {
+      const requiring = settings.filter(({ require }) => require);
+      const secure = await acceptSecure(raw, own, requiring);
+      secure.socket.on('error', () => {});
+      connection.secure = secure;
+      this.#read(secure.socket, connection);
+    } catch (error) {
+      if (!isFault(error, 'refused')) throw error;
+      raw.destroy();
+      this.#refused(error.message);
+    }
+  }
+
+  #refused(why: string): void {
+    if (this.#server === undefined || this.#refusals.has(why)) return;
+    if (this.#refusals.size >= REFUSALS_TOLD_MAX) return;
+    this.#refusals.add(why);
+    this.#options.onRefused?.(why);
+  }
+
+  /** Delivers what comes on `socket`; gives what takes a chunk that came before. */
+  #read(socket: Socket, connection: Connection): (chunk: Buffer) => void {
     let addressee: Addressee | undefined;
     const stream = new HttpStream({
       head: (head) => {
-        addressee = this.#addressee(head);
+        addressee = this.#addressee(head, connection);
         connection.known ||= addressee !== undefined;
         return addressee === undefined ? 'discard' : 'keep';
       },
@@ -118,20 +218,17 @@ export class ExecutorPort {
         answer(socket, taken ? ACCEPTED : NOT_FOUND);
       },
     });
-    socket.on('data', (chunk) => {
+    const take = (chunk: Buffer): void => {
       try {
         stream.push(chunk);
       } catch (error) {
         if (!isFault(error, 'protocol')) throw error;
         socket.destroy();
       }
-    });
-    // A broken connection is followed by 'close', and means nothing: the slave opens another when it has something to say.
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      stream.stop();
-      this.#connections.delete(socket);
-    });
+    };
+    socket.on('data', take);
+    socket.on('close', () => stream.stop());
+    return take;
   }
 
   #dropOldestStranger(): boolean {
@@ -145,19 +242,30 @@ export class ExecutorPort {
   }
 
   #deliver({ name, message }: Addressee, head: HttpHead, body: Buffer): boolean {
-    const handler = this.#server && this.#handlers.get(name);
-    if (handler === undefined) return false;
+    const registration = this.#server && this.#names.get(name);
+    if (registration === undefined) return false;
     const sender = senderOf(head);
-    handler({ message, body, ...(sender && { sender }) });
+    registration.handler({ message, body, ...(sender && { sender }) });
     return true;
   }
 
-  #addressee(head: HttpHead): Addressee | undefined {
+  #addressee(head: HttpHead, { secure }: Connection): Addressee | undefined {
     const [, method, target] = REQUEST.exec(head.startLine) ?? [];
     if (method === undefined || target === undefined) throw new Fault('protocol', 'not an HTTP/1 request');
     const [, name, message] = TARGET.exec(target) ?? [];
     if (method !== 'POST' || name === undefined || message === undefined) return undefined;
-    return this.#handlers.has(name) ? { name, message } : undefined;
+    const registration = this.#names.get(name);
+    if (registration === undefined) return undefined;
+    const ssl = registration.ssl();
+    if (ssl !== undefined && secure === undefined && !ssl.downgrade) {
+      this.#refused(`a plain connection, of a slave with SSL_ENABLED and without SSL_SUPPORT_DOWNGRADE`);
+      return undefined;
+    }
+    if (ssl !== undefined && secure !== undefined && !secure.mayBe(ssl)) {
+      this.#refused('a TLS connection without the certificate that SSL_REQUIRE_CERT of the slave demands');
+      return undefined;
+    }
+    return { name, message };
   }
 }
 

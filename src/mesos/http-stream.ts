@@ -78,7 +78,7 @@ export class HttpStream {
   }
 
   #takeLine(chunk: Buffer, position: number): number {
-    // Said at once and not after a whole line: a TLS hello, which a slave with SSL sends, may never hold one.
+    // Said at once and not after a whole line: what is no HTTP may never hold one.
     if (this.idle && !isUpperCase(chunk[position])) throw malformed('no HTTP');
     const lineFeed = chunk.indexOf(LF, position);
     const end = lineFeed < 0 ? chunk.length : lineFeed + 1;

@@ -3,9 +3,11 @@
 // keep connections): taken for death that would stop containers. One SlaveLink serves all executors of a slave.
 // Only transport. Nothing is ever sent twice: a second Register is answered with Shutdown, so the caller decides.
 
-import { connect, type Socket } from 'node:net';
-import { errnoOf, Fault } from '../fault.ts';
+import type { Socket } from 'node:net';
+import { Fault } from '../fault.ts';
+import { abortable, dial } from './dial.ts';
 import { HttpStream } from './http-stream.ts';
+import type { SlaveSsl } from './slave-ssl.ts';
 import { formatUpid, type Upid } from './upid.ts';
 
 /** For connecting, and for a message from the call of `post` until its answer. */
@@ -17,6 +19,8 @@ export interface SlaveLinkOptions {
   /** Called once, when a link that was open breaks; never after `close`. */
   readonly onBroken: () => void;
   readonly answerMs?: number;
+  /** undefined: plain connections. */
+  readonly ssl?: SlaveSsl | undefined;
 }
 
 export class SlaveLink {
@@ -24,6 +28,8 @@ export class SlaveLink {
   readonly #options: SlaveLinkOptions;
   readonly #answerMs: number;
   #state: 'new' | 'connecting' | 'open' | 'over' = 'new';
+  /** What messages go over, too: of one slave, both are plain or neither. */
+  #ssl: SlaveSsl | undefined;
   #link: Socket | undefined;
   #messages: MessageConnection | undefined;
   /** Settles when the last message of the queue has been answered or given up; never rejects. */
@@ -34,6 +40,12 @@ export class SlaveLink {
     this.slave = slave;
     this.#options = options;
     this.#answerMs = options.answerMs ?? SLAVE_ANSWER_MS;
+    this.#ssl = options.ssl;
+  }
+
+  /** Whether the link is TLS; false until it is open. */
+  get secure(): boolean {
+    return this.open && this.#ssl !== undefined;
   }
 
   /** Whether the slave lives, as far as we know. */
@@ -42,8 +54,8 @@ export class SlaveLink {
   }
 
   /**
-   * Opens the link; once for each object. Fault 'host' if nobody listens there, 'timeout' after 30 s, 'conflict' if
-   * called again; the signal's reason if that is aborted. A link that could not be opened, or broke, is replaced by a new object.
+   * Opens the link; once for each object. Fault 'host' if nobody listens there, 'refused' if TLS does not come about,
+   * 'timeout' after 30 s, 'conflict' if called again; the signal's reason if that is aborted. A link that could not be opened, or broke, is replaced by a new object.
    * No TCP keep-alive: the slave is on this host, whose kernel tells of its death at once.
    */
   async connect(signal?: AbortSignal): Promise<void> {
@@ -52,7 +64,10 @@ export class SlaveLink {
     this.#state = 'connecting';
     using bound = this.#bound(signal);
     try {
-      this.#link = await openConnection(this.slave, bound.signal);
+      const { socket, secure } = await dial(this.slave, this.#ssl, bound.signal);
+      this.#link = socket;
+      // Decided once: from now on this slave is spoken with in one way.
+      this.#ssl = secure && this.#ssl !== undefined ? { ...this.#ssl, downgrade: false } : undefined;
     } catch (error) {
       this.#state = 'over';
       throw error;
@@ -74,8 +89,8 @@ export class SlaveLink {
   /**
    * Sends `mesos.internal.<message>` from one of our executors, after all that were posted before it. 'taken': the slave
    * has it in its queue; 'unknown': there is no such process at that address (a slave that only just starts, or none).
-   * Fault 'host' if the link is not open or the connection breaks, 'timeout' after 30 s, 'protocol' for an answer that
-   * is neither; the signal's reason if that is aborted. After a failure the slave may or may not have the message.
+   * Fault 'host' if the link is not open or the connection breaks, 'refused' and 'timeout' as with `connect`, 'protocol'
+   * for an answer that is neither; the signal's reason if that is aborted. After a failure the slave may or may not have the message.
    */
   async post(
     message: string,
@@ -119,7 +134,8 @@ export class SlaveLink {
     bound.throwIfAborted();
     if (!this.open) throw this.#gone();
     if (this.#messages === undefined || this.#messages.ended) {
-      const connection = new MessageConnection(await openConnection(this.slave, bound), this.slave);
+      const { socket } = await dial(this.slave, this.#ssl, bound);
+      const connection = new MessageConnection(socket, this.slave);
       this.#messages = connection;
       if (!this.open) connection.end(this.#gone());
     }
@@ -225,34 +241,4 @@ function request(slave: Upid, message: string, body: Uint8Array, from: Upid): Bu
 /** As libprocess writes it: `slave(1)` stays. Only what would end the path or the line is escaped. */
 function escapeName(name: string): string {
   return encodeURI(name).replace(/[?#]/g, encodeURIComponent);
-}
-
-/** A connected socket on which errors are silent: 'close' follows each. */
-async function openConnection(slave: Upid, bound: AbortSignal): Promise<Socket> {
-  bound.throwIfAborted();
-  const socket = connect({ host: slave.ip, port: slave.port, noDelay: true });
-  const opened = new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('error', reject);
-  });
-  socket.on('error', () => {});
-  try {
-    await abortable(opened, bound);
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    const code = errnoOf(error);
-    if (code === undefined) throw error;
-    throw new Fault('host', `cannot connect to the slave ${formatUpid(slave)}: ${code}`, error);
-  }
-}
-
-/** `promise`, or the signal's reason if that comes first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -103,6 +103,8 @@ export interface ContainerPaths {
   readonly removed: string;
   /** Which caller's `wait` has been here. */
   readonly waitSeen: string;
+  /** The slave that has come back since and called `recover`: pid and start time. */
+  readonly slaveProcess: string;
   /** Exists once the Termination has reached its slave. */
   readonly delivered: string;
 
@@ -148,6 +150,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     children: `${directory}/children`,
     removed: `${directory}/removed`,
     waitSeen: `${directory}/wait-seen`,
+    slaveProcess: `${directory}/slave-process`,
     delivered: `${directory}/delivered`,
     locks,
     lock: (name) => `${locks}/${name}`,

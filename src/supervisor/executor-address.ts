@@ -4,14 +4,17 @@
 
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Fault, isFault } from '../fault.ts';
+import { Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import type { ExecutorPort } from '../mesos/executor-port.ts';
+import type { SlaveSsl } from '../mesos/slave-ssl.ts';
+import type { Upid } from '../mesos/upid.ts';
 import { rootPaths } from '../state/layout.ts';
 
 const PORTS = { from: 20_000, to: 29_999 } as const;
 const TRIES = 100;
+export const LOOPBACK = '127.0.0.1';
 
 /**
  * Listens on the port that was used last, else on the configured one, else on a free one, and notes it.
@@ -47,6 +50,32 @@ export async function listenForSlaves(
     if (chosen) log.warning('the configured executor port is taken, using another', { port: candidate });
   }
   throw new Fault('conflict', `no free port between ${PORTS.from} and ${PORTS.to} for the executor protocol`);
+}
+
+/**
+ * Our address for a slave. One that verifies whom it dials wants a certificate for the name of that address; the one that
+ * we share with it is for the slave's own, not for the loopback's. So that slave finds us beside itself.
+ */
+export async function findableAt(
+  port: ExecutorPort,
+  slave: Upid | undefined,
+  ssl: SlaveSsl | undefined,
+  log: Log,
+): Promise<string> {
+  if (slave === undefined || ssl?.verify !== true) return LOOPBACK;
+  try {
+    await port.listenAlsoAt(slave.ip);
+    return slave.ip;
+  } catch (error) {
+    if (!isFault(error, 'host', 'conflict')) throw error;
+    log.warning(
+      'not to be found at the address of the slave, whose SSL_VERIFY_CERT may refuse the loopback',
+      {
+        error: oneLine(error),
+      },
+    );
+    return LOOPBACK;
+  }
 }
 
 async function tryPort(port: ExecutorPort, number: number): Promise<boolean> {

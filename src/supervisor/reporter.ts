@@ -20,6 +20,7 @@ import {
 } from '../mesos/executor-messages.ts';
 import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
 import type { Reason } from '../mesos/messages.ts';
+import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseRegistered, type RegisteredRecord, type RequestRecord } from '../state/records.ts';
@@ -57,6 +58,10 @@ export interface ReporterParts {
   readonly paths: ContainerPaths;
   readonly request: RequestRecord;
   readonly port: ExecutorPort;
+  /** At which of our addresses the slave is to find us. */
+  readonly ip: string;
+  /** What the slave wants of connections, now. */
+  readonly ssl: () => SlaveSsl | undefined;
   readonly slaves: Slaves;
   readonly log: Log;
   readonly tell: (event: LifeEvent) => void;
@@ -78,7 +83,7 @@ export class ExecutorReporter implements TaskReporter {
   readonly #name: string;
   readonly #updates: KeptUpdates;
   readonly #closing = new AbortController();
-  readonly #watcher = { there: () => this.#there(), away: () => this.#away() };
+  readonly #watcher = { there: () => this.#there(), away: (why?: string) => this.#away(why) };
   #slave: Upid;
   #registered: RegisteredRecord | undefined;
   #registersSent: number;
@@ -113,14 +118,14 @@ export class ExecutorReporter implements TaskReporter {
       this.#name = `deimos-${randomBytes(16).toString('hex')}`;
       writeFactSync(paths.executorName, `${this.#name}\n`);
     }
-    parts.port.register(this.#name, (message) => this.#heard(message));
+    parts.port.register(this.#name, (message) => this.#heard(message), parts.ssl);
   }
 
   async dial(): Promise<void> {
     // Whoever listens at its address now does not know us before it has recovered, and says so then (Reconnect).
     const slave = this.#slaveProcess();
     if (slave !== undefined && !isAlive(slave)) this.#parts.tell({ type: 'slave-away' });
-    else this.#parts.slaves.watch(this.#slave, this.#watcher);
+    else this.#watch();
   }
 
   /** The slave that called `wait` last; undefined where that cannot be told. */
@@ -156,8 +161,12 @@ export class ExecutorReporter implements TaskReporter {
     this.#parts.slaves.forget(this.#slave, this.#watcher);
   }
 
+  #watch(): void {
+    this.#parts.slaves.watch(this.#slave, this.#watcher, this.#parts.ssl);
+  }
+
   #upid(): Upid {
-    return { name: this.#name, ip: '127.0.0.1', port: this.#parts.port.port };
+    return { name: this.#name, ip: this.#parts.ip, port: this.#parts.port.port };
   }
 
   #slaveId(): string {
@@ -200,14 +209,16 @@ export class ExecutorReporter implements TaskReporter {
     void this.#send();
   }
 
-  #away(): void {
+  #away(why?: string): void {
     if (this.#mayDialAgain) {
       this.#mayDialAgain = false;
-      this.#parts.slaves.watch(this.#slave, this.#watcher);
+      this.#watch();
     } else {
       this.#awaitsReconnect = this.#registered !== undefined;
       this.#lostProcess = this.#slaveProcess();
       clearTimeout(this.#reconnectTimer);
+      // One that knows us may mend its files yet; one that does not is never heard of, and the task waits for nothing.
+      if (why !== undefined && this.#registered === undefined) this.#parts.tell({ type: 'unreachable', why });
       this.#parts.tell({ type: 'slave-away' });
     }
   }
@@ -318,7 +329,7 @@ export class ExecutorReporter implements TaskReporter {
       if (answer === 'taken') return true;
       this.#parts.log.warning('the slave does not know itself under its address', { message });
     } catch (error) {
-      if (!isFault(error, 'host', 'timeout', 'protocol')) throw error;
+      if (!isFault(error, 'host', 'timeout', 'protocol', 'refused')) throw error;
       this.#parts.log.warning('a message did not reach the slave', { message, error: oneLine(error) });
     }
     return false;
@@ -412,6 +423,6 @@ export class ExecutorReporter implements TaskReporter {
     if (formatUpid(sender) !== formatUpid(this.#slave))
       this.#note(paths.slaveAddress, `${formatUpid(sender)}\n`);
     this.#slave = sender;
-    slaves.watch(sender, this.#watcher);
+    this.#watch();
   }
 }

@@ -70,6 +70,7 @@ const CAUSES: readonly EndCause[] = [
   'no-run-task',
   'forgotten',
   'unhealthy',
+  'unreachable',
 ];
 
 function parseWantedEnd(value: unknown): WantedEnd | undefined {
@@ -78,7 +79,12 @@ function parseWantedEnd(value: unknown): WantedEnd | undefined {
   const cause = CAUSES.find((name) => name === value.cause);
   if (cause === undefined || typeof value.graceMs !== 'number') return undefined;
   const unhealthy = 'unhealthy' in value ? parseUnhealthy(value.unhealthy) : undefined;
-  return { cause, graceMs: value.graceMs, ...(unhealthy === undefined ? {} : { unhealthy }) };
+  return {
+    cause,
+    graceMs: value.graceMs,
+    ...(unhealthy === undefined ? {} : { unhealthy }),
+    ...('why' in value && typeof value.why === 'string' ? { why: value.why } : {}),
+  };
 }
 
 function parseUnhealthy(value: unknown): WantedEnd['unhealthy'] {

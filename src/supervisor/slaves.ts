@@ -2,9 +2,11 @@
 // needs it. A slave that cannot be reached, or whose link breaks, is away. It is looked for again with growing pauses, and
 // at once when it says itself that it is back (ReconnectExecutorMessage).
 
-import { Fault, isFault } from '../fault.ts';
+import { Fault, isFault, oneLine } from '../fault.ts';
+import type { Log } from '../host/log.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
 import { SlaveLink } from '../mesos/slave-link.ts';
+import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import { formatUpid, type Upid } from '../mesos/upid.ts';
 
 /** A slave whose listen queue is full is given these tries (some 3 s in all) before it counts as away. */
@@ -12,12 +14,18 @@ const CONNECT_TRIES = 4;
 
 export interface SlaveWatcher {
   there(): void;
-  away(): void;
+  /** `why`, where somebody is there, but TLS with him does not come about. */
+  away(why?: string): void;
 }
 
 /** One slave: it is tried for as long as anybody watches it. */
 interface Entry {
-  readonly watchers: Set<SlaveWatcher>;
+  /** With how many tries in a row have failed for each. */
+  readonly watchers: Map<SlaveWatcher, number>;
+  /** Since somebody last had a reason to look again: the pauses grow with them. */
+  failures: number;
+  /** What it wants of a connection, asked at each try; its last watcher knows best. */
+  ssl: () => SlaveSsl | undefined;
   link: SlaveLink | undefined;
   /** Ends the pause between two tries. */
   poke: () => void;
@@ -26,20 +34,24 @@ interface Entry {
 export class Slaves {
   readonly #entries = new Map<string, Entry>();
   readonly #signal: AbortSignal;
+  readonly #log: Log;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, log: Log) {
     this.#signal = signal;
+    this.#log = log;
   }
 
   /**
    * Tells `watcher` whether the slave is there, now and at each change, until `forget`. Repeatable: a slave that is
    * being tried with long pauses is tried at once.
    */
-  watch(slave: Upid, watcher: SlaveWatcher): void {
+  watch(slave: Upid, watcher: SlaveWatcher, ssl: () => SlaveSsl | undefined = () => undefined): void {
     const key = formatUpid(slave);
     const before = this.#entries.get(key);
-    const entry = before ?? { watchers: new Set<SlaveWatcher>(), link: undefined, poke: () => {} };
-    entry.watchers.add(watcher);
+    const entry = before ?? { watchers: new Map(), failures: 0, ssl, link: undefined, poke: () => {} };
+    entry.ssl = ssl;
+    entry.failures = 0;
+    if (!entry.watchers.has(watcher)) entry.watchers.set(watcher, 0);
     if (before === undefined) {
       this.#entries.set(key, entry);
       void this.#connect(slave, key, entry);
@@ -77,21 +89,37 @@ export class Slaves {
   /** Until the link stands; who watches is told once that the slave is away. */
   async #connect(slave: Upid, key: string, entry: Entry): Promise<void> {
     const wanted = (): boolean => this.#entries.get(key) === entry && !this.#signal.aborted;
-    for (let n = 0; wanted(); n++) {
-      const link = new SlaveLink(slave, { onBroken: () => this.#broken(slave, key, entry) });
+    entry.failures = 0;
+    for (const watcher of entry.watchers.keys()) entry.watchers.set(watcher, 0);
+    while (wanted()) {
+      const ssl = entry.ssl();
+      const link = new SlaveLink(slave, { ssl, onBroken: () => this.#broken(slave, key, entry) });
+      let why: string | undefined;
       entry.link = link;
       try {
         await link.connect(this.#signal);
         if (!wanted()) return link.close();
-        for (const watcher of [...entry.watchers]) watcher.there();
+        if (ssl !== undefined)
+          this.#log.debug('link to a slave with SSL', { slave: key, secure: link.secure });
+        for (const watcher of [...entry.watchers.keys()]) watcher.there();
         return;
       } catch (error) {
         if (!wanted()) return;
-        if (!isFault(error, 'host', 'timeout')) throw error;
+        if (!isFault(error, 'host', 'timeout', 'refused')) throw error;
+        if (isFault(error, 'refused')) why = oneLine(error);
       }
-      if (n === CONNECT_TRIES - 1) for (const watcher of [...entry.watchers]) watcher.away();
-      await this.#pause(pauseMs(n), entry);
+      this.#failed(key, entry, why);
+      await this.#pause(pauseMs(entry.failures++), entry);
     }
+  }
+
+  /** Each watcher is told once it has seen enough tries, however long others have watched. */
+  #failed(key: string, entry: Entry, why: string | undefined): void {
+    for (const [watcher, failed] of entry.watchers) entry.watchers.set(watcher, failed + 1);
+    const enough = [...entry.watchers].filter(([, failed]) => failed === CONNECT_TRIES);
+    if (enough.length > 0 && why !== undefined)
+      this.#log.error('no TLS with the slave', { slave: key, error: why });
+    for (const [watcher] of enough) watcher.away(why);
   }
 
   async #pause(ms: number, entry: Entry): Promise<void> {
@@ -103,7 +131,7 @@ export class Slaves {
 
   #broken(slave: Upid, key: string, entry: Entry): void {
     if (this.#entries.get(key) !== entry) return;
-    for (const watcher of [...entry.watchers]) watcher.away();
+    for (const watcher of [...entry.watchers.keys()]) watcher.away();
     // Those that go on without it keep watching: it may be back, or the connection alone may have broken.
     if (entry.watchers.size > 0 && this.#entries.get(key) === entry) void this.#connect(slave, key, entry);
   }

@@ -12,6 +12,7 @@ import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
+import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import { parseUpid } from '../mesos/upid.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -27,13 +28,14 @@ import {
 } from '../state/store.ts';
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
-import { listenForSlaves } from './executor-address.ts';
+import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
 import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
 import { serveRequests } from './server.ts';
+import { sslAtLaunch, sslNow } from './slave-settings.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
 import { Turns } from './turns.ts';
 
@@ -110,8 +112,10 @@ class Supervisor {
   /** Containers that could not be taken up at the start, being tried again right now. */
   readonly #takingUp = new Map<MesosContainerId, Promise<void>>();
   readonly #leaving = new AbortController();
-  readonly #port = new ExecutorPort();
-  readonly #slaves = new Slaves(this.#leaving.signal);
+  readonly #port = new ExecutorPort({
+    onRefused: (why) => this.#log.warning('refused at the executor port', { error: why }),
+  });
+  readonly #slaves: Slaves;
   readonly #hosts: DockerHosts;
   readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
   #listening: Promise<void> | undefined;
@@ -121,6 +125,7 @@ class Supervisor {
     this.#root = root;
     this.#log = log;
     this.#hosts = new DockerHosts(log);
+    this.#slaves = new Slaves(this.#leaving.signal, log);
   }
 
   /** Knows every container again, and listens under their names. Docker is not asked yet. */
@@ -286,16 +291,20 @@ class Supervisor {
     const paths = containerPaths(root, id);
     const { reporting } = termsOf(request);
     if (reporting) await this.#listen(request.config.executor.port);
+    const slave = parseUpid(request.task.slavePid ?? '');
+    const ip = reporting ? await findableAt(this.#port, slave, sslAtLaunch(request), log) : LOOPBACK;
+    const ssl = (): SlaveSsl | undefined => sslNow(request, paths);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
-    const slave = parseUpid(request.task.slavePid ?? '');
     const parts: KeeperParts = {
       root,
       request,
       log,
       reporter: reporting
         ? (tell) =>
-            new ExecutorReporter({ paths, request, port: this.#port, slaves: this.#slaves, log, tell })
+            new ExecutorReporter({
+              ...{ paths, request, port: this.#port, ip, ssl, slaves: this.#slaves, log, tell },
+            })
         : undefined,
       docker: (tell, onProgress) =>
         new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),

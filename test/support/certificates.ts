@@ -1,71 +1,68 @@
-// Certificates for a Docker daemon with TLS and for its clients, made by openssl(1) in a directory of a test's: a CA, what
-// it vouches for, and the same of a CA that nobody trusts. They are good for two days.
+// Authorities and certificates for tests, made by openssl(1). All keys are RSA: the ciphers that slaves have by default
+// know no other.
 
-import { writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { output } from './command.ts';
 
-export interface KeyPair {
-  readonly cert: string;
-  readonly key: string;
+const DAYS = 2;
+
+export interface Certificate {
+  readonly keyFile: string;
+  readonly certFile: string;
 }
 
-/** Paths. The directory also has `ca.pem`, `cert.pem` and `key.pem`, as DOCKER_CERT_PATH wants them. */
-export interface Certificates {
+export interface Authority extends Certificate {
   readonly directory: string;
-  readonly ca: string;
-  /** For 127.0.0.1, ::1 and localhost. */
-  readonly server: KeyPair;
-  /** For another name. */
-  readonly elsewhere: KeyPair;
-  readonly client: KeyPair;
-  readonly otherCa: string;
-  /** A client for whom only `otherCa` vouches. */
-  readonly stranger: KeyPair;
+  /** One for an address or a name, as openssl writes them: `IP:127.0.0.1`, `DNS:host`. `file` tells several apart. */
+  issue(name: string, file: string): Promise<Certificate>;
 }
 
-/** About a second. The directory exists already. */
-export async function makeCertificates(directory: string): Promise<Certificates> {
-  const ca = await authority(directory, 'ca');
-  const other = await authority(directory, 'other-ca');
-  const here = 'subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost\nextendedKeyUsage=serverAuth\n';
-  const there = 'subjectAltName=DNS:elsewhere.invalid\nextendedKeyUsage=serverAuth\n';
-  const client = 'extendedKeyUsage=clientAuth\n';
+const newKey = ['-newkey', 'rsa:2048', '-nodes'];
+
+/** An authority with its files in `directory`, which is made. */
+export async function makeAuthority(directory: string): Promise<Authority> {
+  mkdirSync(directory, { recursive: true });
+  const at = (name: string) => join(directory, name);
+  const own = { keyFile: at('ca.key'), certFile: at('ca.pem') };
+  const into = ({ keyFile, certFile }: Certificate) => ['-keyout', keyFile, '-out', certFile];
+  const subject = (name: string) => ['-subj', `/O=deimos tests/CN=${name}`];
+  const validity = ['-days', String(DAYS)];
+  await output([
+    ...(['openssl', 'req', '-x509'] as const),
+    ...[...newKey, ...into(own), ...subject(`authority ${basename(directory)}`), ...validity],
+    ...['-addext', 'keyUsage=critical,keyCertSign'],
+  ]);
   return {
+    ...own,
     directory,
-    ca: ca.cert,
-    server: await leaf(directory, ca, ['server.pem', 'server-key.pem'], here),
-    elsewhere: await leaf(directory, ca, ['elsewhere.pem', 'elsewhere-key.pem'], there),
-    client: await leaf(directory, ca, ['cert.pem', 'key.pem'], client),
-    otherCa: other.cert,
-    stranger: await leaf(directory, other, ['stranger.pem', 'stranger-key.pem'], client),
+    issue: async (name, file) => {
+      const made = { keyFile: at(`${file}.key`), certFile: at(`${file}.pem`) };
+      const request = at(`${file}.csr`);
+      const extensions = at(`${file}.ext`);
+      writeFileSync(extensions, `subjectAltName=${name}\nbasicConstraints=CA:FALSE\n`);
+      await output([
+        ...(['openssl', 'req'] as const),
+        ...[...newKey, '-keyout', made.keyFile, '-out', request, ...subject(file)],
+      ]);
+      await output([
+        ...(['openssl', 'x509', '-req', '-in', request, '-CAcreateserial'] as const),
+        ...['-CA', own.certFile, '-CAkey', own.keyFile, '-extfile', extensions, '-out', made.certFile],
+        ...validity,
+      ]);
+      return made;
+    },
   };
 }
 
-const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-
-async function authority(directory: string, name: string): Promise<KeyPair> {
-  const pair = { cert: `${directory}/${name}.pem`, key: `${directory}/${name}-key.pem` };
-  const names = ['-subj', `/CN=${name}`, '-keyout', pair.key, '-out', pair.cert];
-  await output(['openssl', 'req', '-x509', '-days', '2', ...NEW_KEY, ...names]);
-  return pair;
-}
-
-async function leaf(
-  directory: string,
-  by: KeyPair,
-  [certName, keyName]: readonly [string, string],
-  extensions: string,
-): Promise<KeyPair> {
-  const pair = { cert: `${directory}/${certName}`, key: `${directory}/${keyName}` };
-  const [request, extensionFile] = [`${pair.cert}.csr`, `${pair.cert}.ext`];
-  await output([
-    ...(['openssl', 'req', ...NEW_KEY, '-subj', `/CN=${certName}`] as const),
-    ...['-keyout', pair.key, '-out', request],
-  ]);
-  await writeFile(extensionFile, extensions);
-  await output([
-    ...(['openssl', 'x509', '-req', '-days', '2', '-in', request, '-out', pair.cert] as const),
-    ...['-CA', by.cert, '-CAkey', by.key, '-CAcreateserial', '-extfile', extensionFile],
-  ]);
-  return pair;
+/** The environment of a slave with SSL, to which a test adds what it is about. */
+export function sslEnvironment(certificate: Certificate, authority?: Authority): Record<string, string> {
+  return {
+    LIBPROCESS_IP: '127.0.0.1',
+    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    SSL_ENABLED: '1',
+    SSL_KEY_FILE: certificate.keyFile,
+    SSL_CERT_FILE: certificate.certFile,
+    ...(authority === undefined ? {} : { SSL_CA_FILE: authority.certFile }),
+  };
 }

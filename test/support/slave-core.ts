@@ -33,6 +33,7 @@ import {
   type TaskInfo,
   upidOf,
 } from './slave-records.ts';
+import { type SslOfSlave, sslOfSlave } from './slave-ssl.ts';
 import type { VerbResult } from './slave-verbs.ts';
 import { encodePost, type Incoming, listen, type Outgoing, outgoing } from './slave-wire.ts';
 
@@ -40,7 +41,8 @@ export class Slave {
   readonly #facts: { readonly config: SlaveConfig; port: number };
   readonly #calls: Calls;
   readonly #emit: (event: SlaveEvent) => void;
-  readonly #out: Outgoing = outgoing();
+  readonly #out: Outgoing;
+  readonly #ssl: SslOfSlave | undefined;
   readonly #executors = new Map<string, Executor>();
   #acks: AckPolicy;
 
@@ -48,6 +50,8 @@ export class Slave {
     this.#facts = { config, port: 0 };
     this.#calls = new Calls(this.#facts, emit);
     this.#emit = emit;
+    this.#ssl = config.withoutSsl ? undefined : sslOfSlave(config.environment);
+    this.#out = outgoing(this.#ssl, (address, secure) => this.#emit({ type: 'dialled', address, secure }));
     this.#acks = config.acks;
   }
 
@@ -55,7 +59,7 @@ export class Slave {
   async start(): Promise<number> {
     mkdirSync(join(this.#config.workDirectory, 'pipes'), { recursive: true });
     const listening = await listen(
-      this.#config.port,
+      { ip: this.#config.ip, port: this.#config.port, ssl: this.#ssl },
       slaveName(),
       (incoming) => this.#receive(incoming),
       (text) => this.#violation(text),
@@ -319,7 +323,7 @@ export class Slave {
     this.#post(executor.upid, 'FrameworkToExecutorMessage', body);
   }
 
-  #receive({ from, message, body }: Incoming): boolean {
+  #receive({ from, message, body, secure }: Incoming): boolean {
     const handlers: Readonly<Record<string, (from: string, body: Buffer) => void>> = {
       RegisterExecutorMessage: (...given) => this.#register(...given),
       ReregisterExecutorMessage: (...given) => this.#reregister(...given),
@@ -329,7 +333,7 @@ export class Slave {
     if (handler === undefined) return false;
     this.#emit({
       type: 'message',
-      message: { direction: 'to-slave', name: message, upid: from, body, at: Date.now() },
+      message: { direction: 'to-slave', name: message, upid: from, body, at: Date.now(), secure },
     });
     try {
       handler(from, body);

@@ -8,6 +8,9 @@ export interface SlaveConfig {
   readonly version: MesosVersion;
   /** An absolute path. */
   readonly workDirectory: string;
+  readonly withoutSsl: boolean;
+  /** At which it listens. */
+  readonly ip: string;
   /** 0: any free one. */
   readonly port: number;
   readonly slaveId: string;
@@ -141,6 +144,8 @@ export interface MessageSeen {
   readonly upid: string;
   readonly body: Uint8Array;
   readonly at: number;
+  /** To the slave: whether it came over TLS. */
+  readonly secure?: boolean;
 }
 
 export type SlaveEvent =
@@ -148,6 +153,8 @@ export type SlaveEvent =
   | { readonly type: 'call'; readonly call: Call }
   | { readonly type: 'call-end'; readonly end: CallEnd }
   | { readonly type: 'message'; readonly message: MessageSeen }
+  /** A connection to executors stands. */
+  | { readonly type: 'dialled'; readonly address: string; readonly secure: boolean }
   | { readonly type: 'update'; readonly update: Update }
   | { readonly type: 'acknowledged'; readonly taskId: string; readonly uuid: string }
   | { readonly type: 'termination'; readonly termination: TerminationSeen }

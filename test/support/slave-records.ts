@@ -56,8 +56,8 @@ export function atLeast(config: SlaveConfig, version: string): boolean {
   return true;
 }
 
-export function upidOf({ port }: SlaveFacts): string {
-  return `${NAME}@127.0.0.1:${port}`;
+export function upidOf({ config, port }: SlaveFacts): string {
+  return `${NAME}@${config.ip}:${port}`;
 }
 
 /** The part of the UPID before the `@`, which is also the path under which messages come. */
@@ -99,7 +99,7 @@ export function launchEnvironment(slave: SlaveFacts, executor: LaunchFacts): Rec
     MESOS_CHECKPOINT: checkpoint ? '1' : '0',
     LIBPROCESS_PORT: '0',
     ...(checkpoint ? { MESOS_RECOVERY_TIMEOUT: config.recoveryTimeout } : {}),
-    ...since('0.27', { MESOS_AGENT_ENDPOINT: `127.0.0.1:${port}` }),
+    ...since('0.27', { MESOS_AGENT_ENDPOINT: `${config.ip}:${port}` }),
     ...since('0.27', checkpoint ? { MESOS_SUBSCRIPTION_BACKOFF_MAX: '2secs' } : {}),
     ...since('0.28', { MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD: `${config.shutdownGraceMs / 1000}secs` }),
     ...since('1.0', { MESOS_HTTP_COMMAND_EXECUTOR: '0' }),

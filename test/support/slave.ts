@@ -40,7 +40,7 @@ export interface SlaveOptions {
   readonly workDirectory: string;
   /** Checkpointing of the framework unless launch is told otherwise. */
   readonly checkpoint?: boolean;
-  /** The slave's own environment in full. Unless told: PATH, LIBPROCESS_IP; LIBPROCESS_PORT is always there. {}: no PATH, no HOME. */
+  /** The slave's own environment in full, read anew at each start. SSL_* as for a real one (1.0). Unless told: PATH, LIBPROCESS_IP; LIBPROCESS_PORT is always there. {}: no PATH, no HOME. */
   readonly environment?: Readonly<Record<string, string>>;
   /** MESOS_DEFAULT_CONTAINER_IMAGE, HADOOP_HOME and the like: for launch only. */
   readonly launchEnvironment?: Readonly<Record<string, string>>;
@@ -58,6 +58,10 @@ export interface SlaveOptions {
   readonly wrap?: (argv: Argv) => Argv;
   readonly capabilities?: readonly number[];
   readonly user?: string;
+  /** Built without SSL: its SSL_* mean nothing to itself, though its calls inherit them. */
+  readonly withoutSsl?: boolean;
+  /** An address of the loopback at which it listens; 127.0.0.1 unless told. */
+  readonly ip?: string;
 }
 
 export interface FinishedCall extends Call {
@@ -91,6 +95,8 @@ export class StandInSlave implements AsyncDisposable {
   readonly terminations: TerminationSeen[] = [];
   /** What happened in what order: `call launch`, `end launch`, `to-slave RegisterExecutorMessage`, `to-executor …`. */
   readonly history: string[] = [];
+  /** Its connections to executors: over TLS or not. */
+  readonly dialled: boolean[] = [];
   /** `taskId uuid`, one for each acknowledgement sent. */
   readonly acknowledged: string[] = [];
   readonly #calls = new Map<string, { call: Call; end: CallEnd | undefined }>();
@@ -128,7 +134,7 @@ export class StandInSlave implements AsyncDisposable {
 
   /** The slave's UPID; the port stays the same over restarts. */
   get upid(): string {
-    return `slave(1)@127.0.0.1:${this.#port}`;
+    return `slave(1)@${this.options.ip ?? '127.0.0.1'}:${this.#port}`;
   }
 
   get calls(): readonly FinishedCall[] {
@@ -144,6 +150,8 @@ export class StandInSlave implements AsyncDisposable {
     const life = this.#life;
     const child = spawn(file, rest, {
       cwd: '/',
+      // As a slave's own process has them that its calls inherit.
+      env: { ...process.env, ...sslOf(this.options.environment ?? {}) },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
     });
@@ -166,6 +174,8 @@ export class StandInSlave implements AsyncDisposable {
       containerizer: options.containerizer,
       version: options.version ?? '0.28.3',
       workDirectory: options.workDirectory,
+      ip: options.ip ?? '127.0.0.1',
+      withoutSsl: options.withoutSsl ?? false,
       port: this.#port,
       slaveId: this.slaveId,
       environment: options.environment ?? {
@@ -368,6 +378,9 @@ export class StandInSlave implements AsyncDisposable {
         this.history.push(`${event.message.direction} ${event.message.name}`);
         this.messages.push(event.message);
         return;
+      case 'dialled':
+        this.dialled.push(event.secure);
+        return;
       case 'update':
         this.updates.push(event.update);
         return;
@@ -387,4 +400,8 @@ export class StandInSlave implements AsyncDisposable {
         this.violations.push(event.text);
     }
   }
+}
+
+function sslOf(environment: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => name.startsWith('SSL_')));
 }

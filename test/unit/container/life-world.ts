@@ -210,6 +210,7 @@ export class LifeWorld {
         (type): LifeEvent => ({ type }),
       ),
     ];
+    if (!this.#disk.registered) told.push({ type: 'unreachable', why: 'no TLS' });
     if (this.#acknowledgeable) told.push({ type: 'acknowledged' });
     if (this.#checking) {
       const health = { healthy: false, failures: 1 };

@@ -168,6 +168,30 @@ describe('a wanted end', () => {
       assert.deepEqual(live({ ...base, phase }, event).steps, steps, phase);
   });
 
+  it('for a slave that cannot be spoken with is a failure with the reason, in whatever phase, told by `wait` alone', () => {
+    const table: readonly (readonly [Phase, readonly LifeEvent[]])[] = [
+      ['preparing', []],
+      ['created', []],
+      ['creating', [{ type: 'created' }]],
+      ['creating', [{ type: 'failed', why: 'another' }]],
+      ['looking', [{ type: 'found', docker: 'absent' }]],
+      ['looking', [{ type: 'found', docker: 'created' }]],
+    ];
+    for (const [phase, after] of table) {
+      const unreachable: LifeEvent = { type: 'unreachable', why: 'no TLS' };
+      const over = live({ ...newLife(TERMS), phase }, unreachable, { type: 'slave-away' }, ...after);
+      assert.deepEqual(over.life.outcome, { kind: 'failed', why: 'no TLS' }, phase);
+      const told = live(over.life, { type: 'recorded' });
+      assert.ok(told.steps.includes('terminate') && !told.steps.some((step) => step.startsWith('report ')));
+    }
+    const wanted = live(newLife(TERMS), { type: 'unreachable', why: 'no TLS' }).life.wantedEnd;
+    // As it is kept, for a supervisor that comes after a crash.
+    assert.deepEqual(wanted, { cause: 'unreachable', graceMs: 2_000, why: 'no TLS' });
+    const before = live({ ...newLife(TERMS), phase: 'creating' }, { type: 'destroy' });
+    const later = live(before.life, { type: 'unreachable', why: 'no TLS' }, { type: 'created' });
+    assert.deepEqual(later.life.outcome, { kind: 'never-started' });
+  });
+
   it('keeps its first cause, and a later one can only shorten the grace', () => {
     const running = live(newLife(TERMS), ...toRunning).life;
     const killed = live(running, { type: 'kill', graceMs: 30_000 });
@@ -204,6 +228,7 @@ describe('a wanted end', () => {
       ['slave-lost', true, false],
       ['no-run-task', false, false],
       ['forgotten', true, false],
+      ['unreachable', false, false],
     ];
     for (const [cause, runTask, told] of table) {
       const life: Life = {
@@ -485,6 +510,7 @@ const anyEvent: fc.Arbitrary<LifeEvent> = fc.oneof(
   fc.constantFrom(...plainEvents),
   fc.constantFrom('absent', 'created', 'running').map((docker): LifeEvent => ({ type: 'found', docker })),
   fc.string().map((why): LifeEvent => ({ type: 'failed', why })),
+  fc.string().map((why): LifeEvent => ({ type: 'unreachable', why })),
   anyOutcome.map((outcome): LifeEvent => ({ type: 'ended', outcome })),
   fc.boolean().map((takesKilling): LifeEvent => ({ type: 'registered', takesKilling })),
   fc.nat(60_000).map((graceMs): LifeEvent => ({ type: 'kill', graceMs })),
@@ -522,6 +548,7 @@ describe('any life', () => {
               'no-run-task',
               'forgotten',
               'unhealthy',
+              'unreachable',
             ] as const),
           ),
         ),

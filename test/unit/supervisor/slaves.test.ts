@@ -4,9 +4,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
+import type { Log } from '../../../src/host/log.ts';
+import { parseSlaveSsl } from '../../../src/mesos/slave-ssl.ts';
 import type { Upid } from '../../../src/mesos/upid.ts';
 import { Slaves, slaveAnswers } from '../../../src/supervisor/slaves.ts';
 import { until } from '../../support/until.ts';
+
+const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
 
 /** Something that accepts connections as a slave does, and can die as one does. */
 class Listener {
@@ -34,9 +38,13 @@ class Listener {
   }
 }
 
-function watcher(): { told: string[]; there: () => void; away: () => void } {
+function watcher(): { told: string[]; there: () => void; away: (why?: string) => void } {
   const told: string[] = [];
-  return { told, there: () => void told.push('there'), away: () => void told.push('away') };
+  return {
+    told,
+    there: () => void told.push('there'),
+    away: (why) => void told.push(why === undefined ? 'away' : `away: ${why}`),
+  };
 }
 
 test('all watchers of a slave share one link, and are told when it breaks and when it stands again', async () => {
@@ -44,7 +52,7 @@ test('all watchers of a slave share one link, and are told when it breaks and wh
   const port = await listener.listen();
   const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port };
   const leaving = new AbortController();
-  const slaves = new Slaves(leaving.signal);
+  const slaves = new Slaves(leaving.signal, SILENT);
   const [first, second] = [watcher(), watcher()];
   slaves.watch(slave, first);
   slaves.watch(slave, second);
@@ -73,7 +81,7 @@ test('a slave that does not answer is away once, however often it is tried', asy
   await listener.die();
   const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port };
   const leaving = new AbortController();
-  const slaves = new Slaves(leaving.signal);
+  const slaves = new Slaves(leaving.signal, SILENT);
   const one = watcher();
   slaves.watch(slave, one);
   await until('it is away', () => one.told.length > 0);
@@ -85,6 +93,29 @@ test('a slave that does not answer is away once, however often it is tried', asy
   assert.deepEqual(one.told, ['away', 'there']);
   leaving.abort();
   slaves.forget(slave, one);
+  await listener.die();
+});
+
+test('who joins others that have long given up a slave is told for himself, with the reason', async () => {
+  const listener = new Listener();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listener.listen() };
+  const leaving = new AbortController();
+  const lines: string[] = [];
+  const slaves = new Slaves(leaving.signal, { ...SILENT, error: (event) => void lines.push(event) });
+  const ssl = () => parseSlaveSsl({ SSL_ENABLED: '1', SSL_CERT_FILE: '/nowhere', SSL_KEY_FILE: '/nowhere' });
+  const expected = ['away: cannot read SSL_CERT_FILE of the slave, /nowhere: ENOENT'];
+  const first = watcher();
+  slaves.watch(slave, first, ssl);
+  await until('the first is told', () => first.told.length > 0);
+  const second = watcher();
+  slaves.watch(slave, second, ssl);
+  await until('the second is told', () => second.told.length > 0);
+  assert.deepEqual([first.told, second.told], [expected, expected]);
+  assert.equal(lines.length, 2);
+  assert.equal(listener.sockets.size, 0);
+  leaving.abort();
+  slaves.forget(slave, first);
+  slaves.forget(slave, second);
   await listener.die();
 });
 
