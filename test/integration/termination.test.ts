@@ -279,9 +279,16 @@ describe('the end of a container of which nobody heard', {
       await dockerd.stop();
     }
   };
-  const running = async (slave: StandInSlave, kind: Kind, options: TaskOptions): Promise<LaunchedTask> => {
+  const running = async (
+    host: Host,
+    slave: StandInSlave,
+    kind: Kind,
+    options: TaskOptions,
+  ): Promise<LaunchedTask> => {
     const task = await launch(slave, kind, options);
     await says(task, 'ready');
+    // Docker has answered to its start: a daemon that is killed before has forgotten it.
+    await initOf(host, task);
     return task;
   };
   /** Its container's init, which the kernel knows under that pid. */
@@ -298,11 +305,14 @@ describe('the end of a container of which nobody heard', {
         const removed = { state: LOST, message: 'The container was removed by somebody else while it ran' };
         const ended = { state: FAILED, message: 'Container exited with status 5', status: 5 << 8 };
         for (const kind of KINDS) {
-          tasks.set(await running(slave, kind, { value: DEAF }), {
+          tasks.set(await running(host, slave, kind, { value: DEAF }), {
             kind,
             end: { ...removed, outside: true },
           });
-          tasks.set(await running(slave, kind, { value: AT_GATE_THEN('exit 5') }), { kind, end: ended });
+          tasks.set(await running(host, slave, kind, { value: AT_GATE_THEN('exit 5') }), {
+            kind,
+            end: ended,
+          });
         }
         const inits = await Promise.all([...tasks.keys()].map(async (task) => await initOf(host, task)));
         const supervisor = host.supervisor() ?? assert.fail();
@@ -331,12 +341,12 @@ describe('the end of a container of which nobody heard', {
             KINDS.flatMap((kind) => [
               (async () => {
                 const end = { state: LOST, message: `${WITH_DOCKER} exited with status 0`, outside: true };
-                return [kind, await running(slave, kind, { value: OBEDIENT }), end] as const;
+                return [kind, await running(host, slave, kind, { value: OBEDIENT }), end] as const;
               })(),
               (async () => {
                 const message = `${WITH_DOCKER} was ended by SIGKILL (status 137)`;
                 const end = { state: LOST, message, status: 137 << 8, outside: true };
-                return [kind, await running(slave, kind, { value: DEAF }), end] as const;
+                return [kind, await running(host, slave, kind, { value: DEAF }), end] as const;
               })(),
             ]),
           );
@@ -356,7 +366,7 @@ describe('the end of a container of which nobody heard', {
     it(`dockerd with live restore ${how} and started again: all go on, and end as they do by themselves`, async () => {
       await withHost({ liveRestore: true }, async (host, slave) => {
         const task = async (then: string, mem = 32) =>
-          await running(slave, 'command', { value: AT_GATE_THEN(then), mem });
+          await running(host, slave, 'command', { value: AT_GATE_THEN(then), mem });
         const late = await task('exit 0');
         const meanwhile = new Map([
           [await task('exit 0'), { state: FINISHED, message: 'Container exited with status 0', status: 0 }],
@@ -402,11 +412,11 @@ describe('the end of a container of which nobody heard', {
     await withHost({ liveRestore: false }, async (host, slave) => {
       const tasks = await Promise.all(
         KINDS.map(
-          async (kind) => [kind, await running(slave, kind, { value: AT_GATE_THEN('exit 0') })] as const,
+          async (kind) =>
+            [kind, await running(host, slave, kind, { value: AT_GATE_THEN('exit 0') })] as const,
         ),
       );
       const supervisor = host.supervisor() ?? assert.fail();
-      for (const [, task] of tasks) await initOf(host, task);
       signalPid(supervisor, 'SIGSTOP');
       for (const [, task] of tasks) {
         openGate(task);
