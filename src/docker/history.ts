@@ -44,6 +44,7 @@ async function askEvents(
 
 /** None for what is no event that tells anything. */
 function parseEvent(line: string): ContainerEvent[] {
+  // Docker's own answer in Docker's own shape: what is read of it is checked below.
   const { Action: action, Actor: actor } = JSON.parse(line) as {
     Action?: unknown;
     Actor?: { Attributes?: Readonly<Record<string, unknown>> };
@@ -54,10 +55,14 @@ function parseEvent(line: string): ContainerEvent[] {
     case 'oom':
     case 'destroy':
       return [{ action }];
-    case 'die':
-      return [{ action, exitCode: Number(attributes.exitCode) }];
-    case 'kill':
-      return [{ action, signal: Number(attributes.signal) }];
+    case 'die': {
+      const exitCode = Number(attributes.exitCode);
+      return Number.isInteger(exitCode) ? [{ action, exitCode }] : [];
+    }
+    case 'kill': {
+      const signal = Number(attributes.signal);
+      return Number.isInteger(signal) ? [{ action, signal }] : [];
+    }
     default:
       return [];
   }
