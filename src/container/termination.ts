@@ -35,6 +35,23 @@ const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
   unreachable: 'Stopped because the slave cannot be reached',
 };
 
+/** Who else can end a container. What its exit status says is then nothing about the task. */
+export type OutsideCause =
+  /** Somebody had Docker stop or kill it. */
+  | 'docker-signal'
+  /** Docker was stopped, or started again after a crash, and ends its containers then. */
+  | 'docker-stopped'
+  /** It was started in another boot of the host. */
+  | 'host-restarted';
+
+export const OUTSIDE_CAUSES: readonly OutsideCause[] = ['docker-signal', 'docker-stopped', 'host-restarted'];
+
+const OUTSIDE_TEXT: Readonly<Record<OutsideCause, string>> = {
+  'docker-signal': 'Ended by somebody else through Docker (docker stop, docker kill)',
+  'docker-stopped': 'Ended while Docker was stopped or restarted, which ends its containers',
+  'host-restarted': 'Ended with the host, which was restarted',
+};
+
 export type Outcome =
   /** It ran and its init exited: `exitCode` as Docker reports it (128 + n for signal n). */
   | {
@@ -44,6 +61,8 @@ export type Outcome =
       readonly oomKilled: boolean;
       /** The limit in force, bytes; undefined if there was none. */
       readonly memoryLimitBytes?: number;
+      /** What ended it, where that was neither the task itself, nor its memory, nor we. */
+      readonly outside?: OutsideCause;
     }
   /** It never ran: the reason in one line. */
   | { readonly kind: 'failed'; readonly why: string }
@@ -75,18 +94,43 @@ export interface Ending {
   readonly reason?: Reason;
   /** Termination.killed: a resource limit had to be enforced, nothing else. */
   readonly killed: boolean;
+  /** Somebody else ended it: the slave is told the state of an executor's end, too, and does not make its own. */
+  readonly outside?: boolean;
   /** Termination.status, a waitpid status (exit code << 8); absent where nothing exited. */
   readonly status?: number;
 }
 
 /** Signals by number, from 1 on, as a shell's 128 + n speaks of them. */
-const SIGNAL_NAMES = ' HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM'.split(' ');
+const SIGNAL_NAMES = (
+  ' HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM' +
+  ' STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'
+).split(' ');
+/** The first of the real-time signals as libc counts them. */
+const SIGRTMIN = 34;
+const SIGTERM = 15;
+const EXIT_SIGKILL = 137;
+
+/** A signal as Docker's options and images write it (`SIGTERM`, `term`, `15`, `RTMIN+3`); SIGTERM for anything else. */
+export function signalNumber(written: string): number {
+  const name = written.toUpperCase().replace(/^SIG/, '');
+  if (/^\d{1,2}$/.test(name)) return Number(name);
+  const realTime = /^RTMIN(?:\+(\d{1,2}))?$/.exec(name);
+  if (realTime !== null) return SIGRTMIN + Number(realTime[1] ?? 0);
+  const found = name === '' ? -1 : SIGNAL_NAMES.indexOf(name);
+  return found < 0 ? SIGTERM : found;
+}
+
+/** What shells and Docker mean by a status. */
+const STATUS_TEXT: Readonly<Record<number, string>> = {
+  126: 'a command cannot be executed',
+  127: 'a command was not found',
+};
 
 function exitText(exitCode: number): string {
   const signal = SIGNAL_NAMES[exitCode - 128];
-  return signal === undefined
-    ? `exited with status ${exitCode}`
-    : `was ended by SIG${signal} (status ${exitCode})`;
+  if (exitCode > 128 && signal !== undefined) return `was ended by SIG${signal} (status ${exitCode})`;
+  const meaning = STATUS_TEXT[exitCode];
+  return `exited with status ${exitCode}${meaning === undefined ? '' : ` (${meaning})`}`;
 }
 
 /** Of a container that never ran; some causes can mean no other and say so themselves. */
@@ -115,7 +159,10 @@ export function ending(outcome: Outcome, cause: EndCause | undefined, words?: st
         killed: false,
       };
     case 'lost':
-      return { state: TaskState.LOST, message: outcome.why, killed: false };
+      if (cause === undefined)
+        return { state: TaskState.LOST, message: outcome.why, killed: false, outside: true };
+      // Its end was wanted, and came.
+      return { state: TaskState.KILLED, message: `${words ?? CAUSE_TEXT[cause]}. ${outcome.why}`, killed: false };
     case 'never-started':
       return {
         state: TaskState.KILLED,
@@ -139,6 +186,12 @@ function exitedEnding(
     const message = `${words ?? CAUSE_TEXT[cause]}; the container ${exitText(outcome.exitCode)}`;
     return { state: TaskState.KILLED, message, killed: false, status };
   }
+  if (outcome.outside !== undefined) {
+    const message = `${OUTSIDE_TEXT[outcome.outside]}; the container ${exitText(outcome.exitCode)}`;
+    // Docker and the host are no part of the task: it is lost, and may be tried elsewhere. No status says "well done".
+    const state = outcome.outside === 'docker-signal' ? TaskState.FAILED : TaskState.LOST;
+    return { state, message, killed: false, outside: true, ...(status === 0 ? {} : { status }) };
+  }
   if (outcome.exitCode === 0) {
     const note = outcome.oomKilled
       ? ` (a process in it was killed by the kernel, memory limit exceeded${limit})`
@@ -151,9 +204,11 @@ function exitedEnding(
     };
   }
   if (outcome.oomKilled) {
+    // What was killed may have been a child of the task, that ended for it; by SIGKILL like the child, if by a shell.
+    const who = outcome.exitCode === EXIT_SIGKILL ? 'killed' : 'a process in it was killed';
     return {
       state: TaskState.FAILED,
-      message: `Memory limit exceeded${limit}, killed by the kernel; the container ${exitText(outcome.exitCode)}`,
+      message: `Memory limit exceeded${limit}, ${who} by the kernel; the container ${exitText(outcome.exitCode)}`,
       reason: Reason.CONTAINER_LIMITATION_MEMORY,
       killed: true,
       status,

@@ -105,6 +105,17 @@ export class Client {
 
 /** Reads an answer to its end: JSON where it is JSON, else undefined. Rejects as `ask` does. */
 export async function readAnswer(response: IncomingMessage, signal: AbortSignal): Promise<unknown> {
+  const text = await readText(response, signal);
+  if (text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The same for an answer of any kind. */
+export async function readText(response: IncomingMessage, signal: AbortSignal): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   const onAbort = (): void => void response.destroy();
@@ -124,12 +135,7 @@ export async function readAnswer(response: IncomingMessage, signal: AbortSignal)
   const text = Buffer.concat(chunks).toString();
   const status = response.statusCode ?? 0;
   if (status < 200 || status > 299) throw new DaemonRefusal(status, wordsOf(text, status));
-  if (text.trim() === '') return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  return text;
 }
 
 function wordsOf(text: string, status: number): string {

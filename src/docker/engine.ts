@@ -53,6 +53,8 @@ export interface ContainerFacts {
   readonly ipAddress?: string;
   readonly tty: boolean;
   readonly logDriver: string;
+  /** What `docker stop` sends, as it is written; empty: SIGTERM. */
+  readonly stopSignal: string;
   readonly hostConfig: HostConfig;
   /** All of it: `docker inspect`'s object. */
   readonly raw: Readonly<Record<string, unknown>>;
@@ -387,6 +389,7 @@ function containerFacts(raw: Readonly<Record<string, unknown>>): ContainerFacts 
     ),
     ...(ipAddress === undefined ? {} : { ipAddress }),
     tty: config.Tty === true,
+    stopSignal: text(config.StopSignal),
     logDriver: text(record(hostConfig.LogConfig).Type),
     // Docker's own answer in Docker's own shape: what we read of it is checked where it is used.
     hostConfig: hostConfig as HostConfig,

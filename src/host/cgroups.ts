@@ -77,7 +77,7 @@ export function isInCgroupNamed(pid: number, name: string, procRoot = '/proc'): 
 }
 
 /** Parses /proc/<pid>/cgroup. Throws Fault `not-found` if there is no such process. */
-function cgroupsOf(pid: number, procRoot: string): Cgroups {
+export function cgroupsOf(pid: number, procRoot: string): Cgroups {
   const text = readText(`${procRoot}/${pid}/cgroup`);
   if (text === undefined) throw new Fault('not-found', `process ${pid} has gone`);
   const v1 = new Map<string, string>();

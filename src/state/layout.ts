@@ -86,6 +86,9 @@ export interface ContainerPaths {
   readonly dockerHost: string;
   /** pid, start time and boot id of the container's init. */
   readonly init: string;
+  /** The file in which the kernel counts the container's kills for memory; the fact that it counted one. */
+  readonly oomKills: string;
+  readonly oomKilled: string;
   /** The limits that `update` asked for last. */
   readonly limits: string;
   /** Why and how gently the container is to end; written before anything is done about it. */
@@ -141,6 +144,8 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     creating: `${directory}/creating`,
     dockerHost: `${directory}/docker-host`,
     init: `${directory}/init`,
+    oomKills: `${directory}/oom-kills`,
+    oomKilled: `${directory}/oom-killed`,
     limits: `${directory}/limits`,
     wantedEnd: `${directory}/wanted-end`,
     outcome: `${directory}/outcome`,

@@ -21,6 +21,7 @@ import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts'
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseLimits, type RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
+import { ContainerEnd } from './container-end.ts';
 import { ContainerOutput } from './container-output.ts';
 import type { Daemon, DockerHost } from './docker-host.ts';
 import type { HealthTarget } from './health-checks.ts';
@@ -30,10 +31,11 @@ import { stopContainer } from './stop-container.ts';
 
 /** A daemon that is away while a task is being started is waited for this long; then the task fails. */
 export const DAEMON_AWAY_BOUND_MS = 60_000;
-/** How Docker gives an end by SIGKILL, and how long the word of a kill for memory may come behind it. */
-const EXIT_SIGKILL = 137;
-const OOM_SETTLE_MS = 1_000;
-const OOM_LOOK_MS = 50;
+/** What Docker's status of a container says that it could not start. */
+const START_FAILURES: Readonly<Record<number, string>> = {
+  126: "The container's command cannot be executed",
+  127: "The container's command, or a file that it needs, was not found",
+};
 
 /** A create whose answer was lost is done by then, or never will be. */
 const LATE_CREATE_MS = 5_000;
@@ -52,6 +54,7 @@ export interface DockerWorkParts {
 
 export class DockerWork {
   readonly output: ContainerOutput;
+  readonly #end: ContainerEnd;
   readonly #parts: DockerWorkParts;
   readonly #name: string;
   readonly #leaving = new AbortController();
@@ -76,6 +79,13 @@ export class DockerWork {
       stateDirectory: parts.paths.directory,
       log: parts.log,
       leaving: this.#leaving.signal,
+    });
+    this.#end = new ContainerEnd({
+      paths: parts.paths,
+      log: parts.log,
+      signal: this.#leaving.signal,
+      insist: (what, work) => this.#insist(what, work, this.#leaving.signal),
+      isStopped: () => this.#isStopped,
     });
     this.#name = containerName(parts.request.task.containerId);
     // After a crash a create may have been carried out though its answer was not noted.
@@ -151,7 +161,15 @@ export class DockerWork {
    * having been able to look it up.
    */
   async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return await this.#persist(work, { what, signal, mayPass: () => true });
+    const passes = (error: unknown): boolean => {
+      if (mayPass(error)) this.#end.daemonAway();
+      return true;
+    };
+    try {
+      return await this.#persist(work, { what, signal, mayPass: passes });
+    } finally {
+      this.#end.daemonBack();
+    }
   }
 
   /** Asks Docker, again where it is away, for as long as a task that is being started waits for it. */
@@ -195,10 +213,12 @@ export class DockerWork {
     const { signal } = this.#leaving;
     // Known without Docker, which may be away: nothing was ever asked of it.
     if (!this.#mayExist) return tell({ type: 'found', docker: 'absent' });
+    this.#end.watchMemory();
     const facts = await this.#find(await this.#engine(signal), signal);
     if (facts === 'absent') {
-      if (readDockerId(paths) === undefined) return tell({ type: 'found', docker: 'absent' });
-      return tell({ type: 'ended', outcome: lost('The container was removed by somebody else') });
+      const id = readDockerId(paths);
+      if (id === undefined) return tell({ type: 'found', docker: 'absent' });
+      return this.#ends(await this.#end.outcome(id, facts, this.#limitBytes()));
     }
     this.#note(facts);
     switch (facts.state) {
@@ -213,7 +233,7 @@ export class DockerWork {
       case 'exited':
       case 'dead':
         this.#resumeOutput(facts);
-        return this.#end(outcomeOf(await this.#settled(facts, signal)));
+        return this.#ends(await this.#end.outcome(facts.id, facts, this.#limitBytes()));
     }
   }
 
@@ -272,7 +292,11 @@ export class DockerWork {
     const facts = this.#expectFacts();
     const source = await this.#outputSource(facts, signal);
     await this.output.open(source, facts);
-    await this.#ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
+    try {
+      await this.#ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
+    } catch (error) {
+      throw await this.#startFault(error, facts.id, signal);
+    }
     const started = await this.#insist(
       'inspecting the container',
       (engine) => engine.inspect(facts.id, signal),
@@ -284,6 +308,14 @@ export class DockerWork {
     }
     tell({ type: 'started' });
     void this.#awaitEnd(facts.id);
+  }
+
+  /** Docker keeps a shell's status for a start that failed: what it means is said before Docker's own words. */
+  async #startFault(error: unknown, id: DockerId, signal: AbortSignal): Promise<unknown> {
+    if (!isFault(error) || mayPass(error)) return error;
+    const facts = await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
+    const meaning = facts === 'absent' ? undefined : START_FAILURES[facts.exitCode];
+    return meaning === undefined ? error : new Fault(error.kind, `${meaning}: ${oneLine(error)}`, error);
   }
 
   async #follow(): Promise<void> {
@@ -307,7 +339,7 @@ export class DockerWork {
     try {
       for (let n = 0; ; n++) {
         const outcome = await this.#waitOnce(id, signal);
-        if (outcome !== 'again') return this.#end(outcome);
+        if (outcome !== 'again') return this.#ends(outcome);
         await rest(pauseMs(n), signal);
       }
     } catch (error) {
@@ -325,31 +357,17 @@ export class DockerWork {
       ended === 'absent'
         ? ended
         : await this.#insist('inspecting', (engine) => engine.inspect(id, signal), signal);
-    if (facts === 'absent') {
-      // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
-      return lost('The container was removed by somebody else while it ran');
-    }
-    if (facts.state === 'running' || facts.state === 'paused' || facts.state === 'restarting') return 'again';
-    return outcomeOf(await this.#settled(facts, signal));
+    // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
+    const runs = facts !== 'absent' && ['running', 'paused', 'restarting'].includes(facts.state);
+    return runs ? 'again' : await this.#end.outcome(id, facts, this.#limitBytes());
   }
 
-  /**
-   * Docker learns of an exit and of the kernel's kill for memory from two events, in either order. A SIGKILL that nobody
-   * here asked for is looked at again for a moment: whether memory was the reason decides what the framework is told.
-   */
-  async #settled(ended: ContainerFacts, signal: AbortSignal): Promise<ContainerFacts> {
-    const deadline = Date.now() + OOM_SETTLE_MS;
-    let facts = ended;
-    while (facts.exitCode === EXIT_SIGKILL && !facts.oomKilled && !this.#isStopped && Date.now() < deadline) {
-      await rest(OOM_LOOK_MS, signal);
-      const again = await this.#insist('inspecting', (engine) => engine.inspect(ended.id, signal), signal);
-      if (again === 'absent') break;
-      facts = again;
-    }
-    return facts;
+  /** The memory limit that it had when it was looked at last. */
+  #limitBytes(): number | undefined {
+    return this.#facts?.hostConfig.Memory;
   }
 
-  #end(outcome: Outcome): void {
+  #ends(outcome: Outcome): void {
     this.#ended.abort();
     this.#parts.tell({ type: 'ended', outcome });
   }
@@ -367,25 +385,32 @@ export class DockerWork {
     });
   }
 
-  /** The limits that `update` left in the state directory, as far as they differ from those in force. */
-  async applyLimits(signal: AbortSignal): Promise<void> {
+  /**
+   * The limits that `update` left in the state directory, as far as they differ from those in force. A daemon that is away
+   * is waited for as long as the container lives.
+   */
+  async applyLimits(): Promise<void> {
     // One after the other, each with what the file says then: two updates may overlap.
-    this.#limits = this.#limits.then(() => this.#applyLimitsOnce(signal));
+    this.#limits = this.#limits.then(() => this.#applyLimitsOnce());
     await this.#limits;
   }
 
-  async #applyLimitsOnce(signal: AbortSignal): Promise<void> {
+  async #applyLimitsOnce(): Promise<void> {
     const { paths, request, log } = this.#parts;
-    const wanted = parseLimits(readJsonFact(paths.limits));
-    if (wanted === undefined || this.#facts === undefined) return;
+    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
+    if (this.#facts === undefined || signal.aborted) return;
     const { id } = this.#facts;
-    try {
-      const facts = await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
-      if (facts === 'absent') return;
+    const apply = async (engine: Engine): Promise<void> => {
+      const wanted = parseLimits(readJsonFact(paths.limits));
+      const facts = wanted === undefined ? 'absent' : await engine.inspect(id, signal);
+      if (wanted === undefined || facts === 'absent') return;
       const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);
       if (body === undefined) return;
-      await this.#ask('updating limits', (engine) => engine.updateLimits(id, body, signal), signal);
+      await engine.updateLimits(id, body, signal);
       log.info('limits changed', { ...body });
+    };
+    try {
+      await this.#persist(apply, { what: 'updating limits', signal, mayPass });
     } catch (error) {
       // The container may have ended meanwhile; a task is never ended for its limits.
       if (!signal.aborted) log.warning('limits not changed', { error: oneLine(error) });
@@ -450,6 +475,7 @@ export class DockerWork {
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));
+      this.#end.noteCgroup(init.pid);
     });
   }
 }
@@ -464,15 +490,4 @@ async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-}
-
-function lost(why: string): Outcome {
-  return { kind: 'lost', why };
-}
-
-/** How Docker says that a container ended. */
-function outcomeOf(facts: ContainerFacts): Outcome {
-  const { exitCode, oomKilled, hostConfig } = facts;
-  const memoryLimitBytes = hostConfig.Memory ?? 0;
-  return { kind: 'exited', exitCode, oomKilled, ...(memoryLimitBytes > 0 ? { memoryLimitBytes } : {}) };
 }

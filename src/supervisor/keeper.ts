@@ -106,7 +106,7 @@ export class Keeper {
 
   /** Puts the limits noted in the state directory into force; resolves when that is done or nothing runs. */
   async applyLimits(): Promise<void> {
-    if (this.#life.phase === 'running') await this.#docker.applyLimits(this.#stopping.signal);
+    if (this.#life.phase === 'running') await this.#docker.applyLimits();
   }
 
   /** Lets go of everything without ending anything: the supervisor stops, the container goes on. */
@@ -158,7 +158,7 @@ export class Keeper {
         this.#docker.cancelPreparation();
         return;
       case 'apply-limits':
-        void this.#docker.applyLimits(this.#stopping.signal);
+        void this.#docker.applyLimits();
         return;
       case 'note-end':
         writeFactSync(this.paths.wantedEnd, JSON.stringify(step.end));
@@ -324,11 +324,11 @@ export class Keeper {
   }
 
   async #terminate(): Promise<void> {
-    const { state, message, reason, killed, status } = endingOf(this.#life);
+    const { state, message, reason, killed, status, outside } = endingOf(this.#life);
     const command = this.#parts.request.task.kind === 'command';
     const termination = {
       // For an executor that simply ended the slave itself decides what becomes of its tasks.
-      ...(command || reason !== undefined ? { state } : {}),
+      ...(command || reason !== undefined || outside === true ? { state } : {}),
       message,
       killed,
       reasons: reason === undefined ? [] : [reason],

@@ -4,7 +4,7 @@
 import { parseMesosDuration } from '../container/duration.ts';
 import { planHealth } from '../container/health.ts';
 import { type Life, type LifeTerms, newLife, type WantedEnd } from '../container/life.ts';
-import type { EndCause, Outcome } from '../container/termination.ts';
+import { type EndCause, OUTSIDE_CAUSES, type Outcome } from '../container/termination.ts';
 import { readJsonFact } from '../host/facts.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseRegistered, type RequestRecord } from '../state/records.ts';
@@ -107,12 +107,14 @@ export function parseOutcome(value: unknown): Outcome | undefined {
     case 'exited': {
       if (!('exitCode' in value) || typeof value.exitCode !== 'number') return undefined;
       const oomKilled = 'oomKilled' in value && value.oomKilled === true;
+      const outside = OUTSIDE_CAUSES.find((name) => 'outside' in value && value.outside === name);
       const limited = 'memoryLimitBytes' in value && typeof value.memoryLimitBytes === 'number';
       return {
         kind: 'exited',
         exitCode: value.exitCode,
         oomKilled,
         ...(limited ? { memoryLimitBytes: value.memoryLimitBytes as number } : {}),
+        ...(outside === undefined ? {} : { outside }),
       };
     }
     default:

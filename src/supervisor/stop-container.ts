@@ -37,7 +37,12 @@ export async function stopContainer(
     });
   };
   begin('stopping the container', (engine) => engine.stop(id, graceMs / 1000, signal));
-  await rest(graceMs + KILL_AFTER_MS, signal);
+  // Docker counts whole seconds and is given the next one.
+  if (graceMs % 1000 !== 0) {
+    await rest(graceMs, signal);
+    begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
+    await rest(KILL_AFTER_MS, signal);
+  } else await rest(graceMs + KILL_AFTER_MS, signal);
   log.warning('the container does not end, killing it', { graceMs });
   begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
   await rest(KILL_PID_AFTER_MS, signal);

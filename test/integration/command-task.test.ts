@@ -42,7 +42,16 @@ const RUNNING_FACTS = [
     'fs -> SANDBOX/fs',
     'init',
   ],
-  ...['limits', 'lock/', 'lock/destroy', 'lock/launch', 'lock/wait', 'mesos-container-id', 'pid'],
+  ...[
+    'limits',
+    'oom-kills',
+    'lock/',
+    'lock/destroy',
+    'lock/launch',
+    'lock/wait',
+    'mesos-container-id',
+    'pid',
+  ],
   ...['registered', 'registering', 'reported', 'run-task', 'stderr.copied', 'stdout.copied', 't'],
   ...['updates/', 'wait-seen', 'work-directory'],
 ];

@@ -1,6 +1,7 @@
 // What a dockerd itself says of a task's container: asked past the program under test, so that it can be held against
 // what that one reports.
 
+import { readFileSync } from 'node:fs';
 import { output } from './command.ts';
 import type { Dockerd } from './dockerd.ts';
 
@@ -99,4 +100,46 @@ export async function statsOf(dockerd: Dockerd, dockerId: string): Promise<Docke
     memoryBytes: stats.memory_stats.usage,
     memoryLimitBytes: stats.memory_stats.limit,
   };
+}
+
+/** `stop <seconds>`, `kill <signal>`: what a dockerd with --debug was asked to end a container with, in order. */
+export function endsAsked(dockerd: Dockerd, dockerId: string): readonly string[] {
+  const call = new RegExp(
+    `Calling POST (?:/v[0-9.]+)?/containers/${dockerId}/(stop|kill)\\?(?:t|signal)=(\\w+)`,
+    'g',
+  );
+  return [...readFileSync(dockerd.logFile, 'utf8').matchAll(call)].map(([, what, how]) => `${what} ${how}`);
+}
+
+export interface ContainerDeath {
+  /** Signals that were sent to it before it died, in order, and when; milliseconds since the epoch. */
+  readonly signals: readonly { readonly signal: number; readonly atMs: number }[];
+  readonly diedAtMs: number;
+}
+
+/** How a container died, by dockerd's own clock; also after its removal. */
+export async function deathOf(dockerd: Dockerd, dockerId: string): Promise<ContainerDeath> {
+  const until = (Date.now() / 1000 + 1).toFixed(3);
+  const filters = ['--filter', `container=${dockerId}`, '--format', '{{json .}}'];
+  const text = await dockerd.run(['events', '--since', '1', '--until', until, ...filters]);
+  const events = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(
+      (line) =>
+        JSON.parse(line) as { Action: string; timeNano: number; Actor: { Attributes: { signal?: string } } },
+    )
+    .map(({ Action, timeNano, Actor }) => ({
+      action: Action,
+      atMs: timeNano / 1e6,
+      signal: Actor.Attributes.signal,
+    }));
+  const died = events.findIndex(({ action }) => action === 'die');
+  const death = events[died];
+  if (death === undefined) throw new Error(`${dockerId} has not died: ${text}`);
+  const signals = events
+    .slice(0, died)
+    .filter(({ action }) => action === 'kill')
+    .map(({ signal, atMs }) => ({ signal: Number(signal), atMs }));
+  return { signals, diedAtMs: death.atMs };
 }

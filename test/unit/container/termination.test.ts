@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EndCause, ending, type Outcome } from '../../../src/container/termination.ts';
+import { type EndCause, ending, type Outcome, signalNumber } from '../../../src/container/termination.ts';
 
 const MB = 1024 * 1024;
 
@@ -15,6 +15,7 @@ const TABLE: readonly {
   readonly status?: number;
   readonly killed?: boolean;
   readonly reason?: number;
+  readonly outside?: boolean;
 }[] = [
   {
     name: 'exit 0 is FINISHED',
@@ -96,6 +97,67 @@ const TABLE: readonly {
     outcome: { kind: 'lost', why: 'The container was removed by somebody else' },
     state: 5,
     message: 'The container was removed by somebody else',
+    outside: true,
+  },
+  {
+    name: 'the same, when its end was wanted anyway, is that end',
+    outcome: { kind: 'lost', why: 'The container was removed by somebody else' },
+    cause: 'kill',
+    state: 4,
+    message: 'Killed by the framework. The container was removed by somebody else',
+  },
+  {
+    name: 'an exit after a kill for memory of a child names both',
+    outcome: { kind: 'exited', exitCode: 3, oomKilled: true, memoryLimitBytes: 64 * MB },
+    state: 3,
+    message:
+      'Memory limit exceeded: 64 MB allowed, a process in it was killed by the kernel; the container exited with status 3',
+    status: 3 << 8,
+    killed: true,
+    reason: 8,
+  },
+  {
+    name: 'a kill for memory without a limit that is known names none',
+    outcome: { kind: 'exited', exitCode: 137, oomKilled: true },
+    state: 3,
+    message: 'Memory limit exceeded, killed by the kernel; the container was ended by SIGKILL (status 137)',
+    status: 137 << 8,
+    killed: true,
+    reason: 8,
+  },
+  {
+    name: 'an end through Docker by somebody else is FAILED, and no success with status 0',
+    outcome: { kind: 'exited', exitCode: 0, oomKilled: false, outside: 'docker-signal' },
+    state: 3,
+    message:
+      'Ended by somebody else through Docker (docker stop, docker kill); the container exited with status 0',
+    outside: true,
+  },
+  {
+    name: 'an end with Docker is LOST',
+    outcome: { kind: 'exited', exitCode: 143, oomKilled: false, outside: 'docker-stopped' },
+    state: 5,
+    message:
+      'Ended while Docker was stopped or restarted, which ends its containers; the container was ended by SIGTERM (status 143)',
+    status: 143 << 8,
+    outside: true,
+  },
+  {
+    name: 'an end with the host is LOST',
+    outcome: { kind: 'exited', exitCode: 255, oomKilled: false, outside: 'host-restarted' },
+    state: 5,
+    message: 'Ended with the host, which was restarted; the container exited with status 255',
+    status: 255 << 8,
+    outside: true,
+  },
+  {
+    name: 'an end that was wanted is so, whoever brought it about',
+    outcome: { kind: 'exited', exitCode: 137, oomKilled: true, outside: 'docker-stopped' },
+    cause: 'shutdown',
+    state: 4,
+    message:
+      'Stopped because the slave asked the executor to shut down; the container was ended by SIGKILL (status 137)',
+    status: 137 << 8,
   },
 ];
 
@@ -110,7 +172,7 @@ test('an end for the health of a task is KILLED whatever its status, in the word
   assert.match(ending(outcome, 'unhealthy').message, /^Killed because its health check failed; /);
 });
 
-for (const { name, outcome, cause, state, message, status, killed, reason } of TABLE) {
+for (const { name, outcome, cause, state, message, status, killed, reason, outside } of TABLE) {
   test(name, () => {
     assert.deepEqual(ending(outcome, cause), {
       state,
@@ -118,6 +180,49 @@ for (const { name, outcome, cause, state, message, status, killed, reason } of T
       killed: killed ?? false,
       ...(status === undefined ? {} : { status }),
       ...(reason === undefined ? {} : { reason }),
+      ...(outside === undefined ? {} : { outside }),
     });
   });
 }
+
+const EXITS: readonly (readonly [exitCode: number, says: string])[] = [
+  [0, 'exited with status 0'],
+  [1, 'exited with status 1'],
+  [125, 'exited with status 125'],
+  [126, 'exited with status 126 (a command cannot be executed)'],
+  [127, 'exited with status 127 (a command was not found)'],
+  [128, 'exited with status 128'],
+  [129, 'was ended by SIGHUP (status 129)'],
+  [130, 'was ended by SIGINT (status 130)'],
+  [134, 'was ended by SIGABRT (status 134)'],
+  [135, 'was ended by SIGBUS (status 135)'],
+  [136, 'was ended by SIGFPE (status 136)'],
+  [137, 'was ended by SIGKILL (status 137)'],
+  [139, 'was ended by SIGSEGV (status 139)'],
+  [141, 'was ended by SIGPIPE (status 141)'],
+  [143, 'was ended by SIGTERM (status 143)'],
+  [159, 'was ended by SIGSYS (status 159)'],
+  [160, 'exited with status 160'],
+  [255, 'exited with status 255'],
+];
+
+test('every exit status has its sentence', () => {
+  for (const [exitCode, says] of EXITS)
+    assert.equal(
+      ending({ kind: 'exited', exitCode, oomKilled: false }, undefined).message,
+      `Container ${says}`,
+    );
+});
+
+test('a signal is known in every way that Docker writes it', () => {
+  const written: readonly (readonly [string, number])[] = [
+    ['SIGTERM', 15],
+    ['quit', 3],
+    ['9', 9],
+    ['SIGRTMIN+3', 37],
+    ['RTMIN', 34],
+    ['', 15],
+    ['SIGNOTHING', 15],
+  ];
+  for (const [text, number] of written) assert.equal(signalNumber(text), number, text);
+});
