@@ -162,7 +162,11 @@ export function ending(outcome: Outcome, cause: EndCause | undefined, words?: st
       if (cause === undefined)
         return { state: TaskState.LOST, message: outcome.why, killed: false, outside: true };
       // Its end was wanted, and came.
-      return { state: TaskState.KILLED, message: `${words ?? CAUSE_TEXT[cause]}. ${outcome.why}`, killed: false };
+      return {
+        state: TaskState.KILLED,
+        message: `${words ?? CAUSE_TEXT[cause]}. ${outcome.why}`,
+        killed: false,
+      };
     case 'never-started':
       return {
         state: TaskState.KILLED,

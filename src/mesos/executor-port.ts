@@ -1,7 +1,7 @@
 // Where slaves reach our executors: one TCP port on the loopback for all of them, each under a name of its own, plain or
 // TLS as a connection's first byte says. Only transport: whose message it is, not what it means. Messages of one
-// connection are delivered in their order, and one that has spoken stays open until the slave closes it, however long it
-// is silent: what a slave writes into a connection that we closed is lost and never repeated.
+// connection are delivered in their order, and it stays open until the slave closes it, however long it is silent: what a
+// slave writes into a connection that we closed is lost and never repeated.
 // A name is as good as a password: for names that nobody registered nothing is kept and nothing happens, and the name of
 // a slave with SSL is none on a connection that is not as that slave wants it.
 
@@ -25,8 +25,6 @@ export interface SlaveMessage {
 export type SlaveMessageHandler = (message: SlaveMessage) => void;
 
 const LOOPBACK = '127.0.0.1';
-/** In which a new connection has to say something: slaves connect when they have. */
-export const FIRST_BYTE_MS = 60_000;
 /** For a TLS handshake from its first byte on. */
 export const HANDSHAKE_MS = 10_000;
 /** Slaves hold one connection each. More means that somebody plays: the oldest that never knew a name goes first. */
@@ -59,7 +57,6 @@ interface Registration {
 export interface ExecutorPortOptions {
   /** Told why a connection or message was refused that may have been a slave's; each reason once. */
   readonly onRefused?: (why: string) => void;
-  readonly firstByteMs?: number;
   readonly handshakeMs?: number;
 }
 
@@ -157,20 +154,15 @@ export class ExecutorPort {
     }
     const connection: Connection = { known: false, secure: undefined };
     this.#connections.set(socket, connection);
-    let timer = setTimeout(() => socket.destroy(), this.#options.firstByteMs ?? FIRST_BYTE_MS);
     // A broken connection is followed by 'close', and means nothing: the slave opens another when it has something to say.
     socket.on('error', () => {});
-    socket.on('close', () => {
-      clearTimeout(timer);
-      this.#connections.delete(socket);
-    });
+    socket.on('close', () => this.#connections.delete(socket));
     socket.once('data', (first: Buffer) => {
-      clearTimeout(timer);
       if (first[0] !== HANDSHAKE_BYTE) {
         this.#read(socket, connection)(first);
         return;
       }
-      timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? HANDSHAKE_MS);
+      const timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? HANDSHAKE_MS);
       socket.pause();
       socket.unshift(first);
       void this.#shakeHands(socket, connection).finally(() => clearTimeout(timer));
