@@ -247,7 +247,7 @@ describe('a daemon behind TLS', { skip, timeout: 600_000 }, () => {
       ],
       [
         { tlsverify: 'true', tlscacert: otherCa, ...pair },
-        /prove who it is: .*other-ca\.pem \(tlscacert in \[docker\]\)$/,
+        /prove who it is: .*other-ca\/ca\.pem \(tlscacert in \[docker\]\)$/,
       ],
       [{ tlsverify: 'true', tlscacert: ca }, /does not accept us: (bad certificate|certificate required);/],
       [
@@ -320,7 +320,7 @@ describe('a daemon behind TLS', { skip, timeout: 600_000 }, () => {
     const task = await slave.launch(commandTask({ image: IMAGES.busybox, value: 'true' }));
     const { state, message } = await task.ended(PATIENCE_MS);
     assert.equal(state, FAILED);
-    assert.match(message ?? '', /does not prove who it is: .*other-ca\.pem \(tlscacert in \[docker\]\)/);
+    assert.match(message ?? '', /does not prove who it is: .*other-ca\/ca\.pem \(tlscacert in \[docker\]\)/);
     await task.gone(PATIENCE_MS);
     await host.configure('', section(tcp.v4, certificates));
     assertContent(slave);

@@ -26,7 +26,7 @@ export interface Certificates {
 /** A few seconds. The directory exists already. */
 export async function makeCertificates(directory: string): Promise<Certificates> {
   const ca = await makeAuthority(directory);
-  const other = await makeAuthority(`${directory}/other`);
+  const other = await makeAuthority(`${directory}/other-ca`);
   const client = await ca.issue('DNS:client', 'cert');
   symlinkSync(client.keyFile, `${directory}/key.pem`);
   return {
