@@ -87,6 +87,7 @@ describe('the new form as options', () => {
         portMappings: [
           { hostPort: 31000, containerPort: 80 },
           { hostPort: 31001, containerPort: 53, protocol: 'UDP' },
+          { hostPort: 31002, containerPort: 7, protocol: 'sctp' },
         ],
         hostname: 'h',
         privileged: true,
@@ -100,6 +101,7 @@ describe('the new form as options', () => {
         '--network=bridge',
         '--publish=31000:80/tcp',
         '--publish=31001:53/udp',
+        '--publish=31002:7/sctp',
         '--hostname=h',
         '--privileged',
         '--volume-driver=flocker',

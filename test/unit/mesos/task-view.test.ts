@@ -311,6 +311,18 @@ describe('decodeLaunch', () => {
       consecutiveFailures: 7,
       gracePeriodSeconds: 0,
     });
+    const own = { delay_seconds: 1, interval_seconds: 2, timeout_seconds: 3, failures: 4 };
+    assert.deepEqual(
+      withTask({ command: { health_check: { http: { port: 81, path: '/up' }, ...own } } }).healthCheck,
+      {
+        http: { port: 81, path: '/up', statuses: [] },
+        delaySeconds: 1,
+        intervalSeconds: 2,
+        timeoutSeconds: 3,
+        consecutiveFailures: 4,
+        gracePeriodSeconds: 0,
+      },
+    );
     const asked = withTask({ command: { value: 'x', health_check: {} } });
     assert.equal(asked.healthCheck?.gracePeriodSeconds, 0);
     // In its place stands `shell` of later versions, which is true where nobody says otherwise.
@@ -479,6 +491,12 @@ describe('decodeLaunch', () => {
     assert.deepEqual(view?.form === 'new' && view.volumes, [
       { containerPath: '/v', hostPath: '/h', mode: 'RO' },
     ]);
+  });
+
+  it('takes a volume without a mode for a writable one', () => {
+    const volumes = [{ container_path: '/v', host_path: '/h' }];
+    const view = withTask({ container: { type: 1, docker: {}, volumes } }).container;
+    assert.equal(view?.form === 'new' && view.volumes[0]?.mode, 'RW');
   });
 
   it('refuses a mode that it does not know and what cannot be left out, rather than guess', () => {
