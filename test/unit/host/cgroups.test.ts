@@ -32,7 +32,7 @@ const V1 = {
 test('version 1: every field from its file, in the unit of the wire', async () => {
   await using directory = await tempDirectory();
   tree(directory, V1);
-  assert.deepEqual(readUsage(7, directory.at('proc'), directory.at('cg')), {
+  assert.deepEqual(readUsage({ pid: 7 }, directory.at('proc'), directory.at('cg')), {
     cpusUserTimeSecs: 1.5,
     cpusSystemTimeSecs: 0.25,
     cpusLimit: 0.5,
@@ -52,7 +52,7 @@ test('version 1: every field from its file, in the unit of the wire', async () =
 test('version 1: a quota goes before the shares', async () => {
   await using directory = await tempDirectory();
   tree(directory, { ...V1, 'cg/cpu/docker/abc/cpu.cfs_quota_us': '250000\n' });
-  assert.equal(readUsage(7, directory.at('proc'), directory.at('cg')).cpusLimit, 2.5);
+  assert.equal(readUsage({ pid: 7 }, directory.at('proc'), directory.at('cg')).cpusLimit, 2.5);
 });
 
 test('version 2: every field from its file', async () => {
@@ -69,7 +69,7 @@ test('version 2: every field from its file', async () => {
     'cg/system.slice/docker-abc.scope/memory.swap.current': '6\n',
     'cg/system.slice/docker-abc.scope/memory.stat': 'anon 400\nfile 300\nfile_mapped 50\nunevictable 7\n',
   });
-  const usage = readUsage(7, directory.at('proc'), directory.at('cg'));
+  const usage = readUsage({ pid: 7 }, directory.at('proc'), directory.at('cg'));
   assert.equal(usage.cpusLimit, cpusOfWeight(20));
   assert.deepEqual(
     { ...usage, cpusLimit: 0 },
@@ -104,9 +104,55 @@ test('a process that has gone, or that is in the cgroup of the host, is an error
   tree(directory, { ...V1, 'proc/8/cgroup': '4:memory:/\n2:cpuacct,cpu:/\n', 'proc/9/cgroup': '0::/\n' });
   for (const pid of [1, 8, 9]) {
     assert.throws(
-      () => readUsage(pid, directory.at('proc'), directory.at('cg')),
+      () => readUsage({ pid }, directory.at('proc'), directory.at('cg')),
       (error) => isFault(error, 'not-found'),
       String(pid),
     );
   }
+});
+
+test('processes and threads are counted in the cgroup and in those below it', async () => {
+  await using directory = await tempDirectory();
+  const lists = (path: string) => ({
+    [`cg/memory/docker/abc${path}/cgroup.procs`]: '7\n12\n',
+    [`cg/memory/docker/abc${path}/tasks`]: '7\n8\n12\n',
+  });
+  tree(directory, { ...V1, ...lists('') });
+  const counts = () => {
+    const { processes, threads } = readUsage({ pid: 7 }, directory.at('proc'), directory.at('cg'));
+    return [processes, threads];
+  };
+  assert.deepEqual(counts(), [2, 3]);
+  tree(directory, { ...lists('/a'), ...lists('/a/b') });
+  assert.deepEqual(counts(), [6, 9]);
+  // More than a call of every second can count: none rather than too few.
+  tree(directory, { 'cg/memory/docker/abc/tasks': '1234567\n'.repeat(140_000) });
+  assert.deepEqual(counts(), [undefined, undefined]);
+});
+
+test('a cgroup that the container’s init has gone to is looked away from, another’s is an error', async () => {
+  await using directory = await tempDirectory();
+  const usageIn = (path: string) => {
+    tree(directory, { ...V1, 'proc/7/cgroup': `4:memory:${path}\n2:cpuacct,cpu:${path}\n` });
+    return readUsage({ pid: 7, name: 'abc' }, directory.at('proc'), directory.at('cg'));
+  };
+  const own = usageIn('/docker/abc');
+  assert.equal(own.cpusUserTimeSecs, 1.5);
+  assert.deepEqual(usageIn('/docker/abc/init.scope'), own);
+  for (const path of ['/', '/system.slice/sshd.service', '/docker/other'])
+    assert.throws(
+      () => usageIn(path),
+      (error) => isFault(error, 'not-found'),
+      path,
+    );
+});
+
+test('a soft limit of nothing is none', async () => {
+  await using directory = await tempDirectory();
+  tree(directory, {
+    'proc/7/cgroup': '0::/docker/abc\n',
+    'cg/docker/abc/memory.low': '0\n',
+    'cg/docker/abc/memory.max': 'max\n',
+  });
+  assert.deepEqual(readUsage({ pid: 7 }, directory.at('proc'), directory.at('cg')), {});
 });
