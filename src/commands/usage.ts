@@ -32,43 +32,44 @@ export async function usage(call: Call): Promise<number> {
     call.log.info('usage of a container that has ended', { mesosId: id });
     return EXIT_ENDED;
   }
-  writeRecord(
-    1,
-    encodeResourceStatistics({
-      timestamp: Date.now() / 1000,
-      cpus_user_time_secs: used.cpusUserTimeSecs,
-      cpus_system_time_secs: used.cpusSystemTimeSecs,
-      cpus_limit: used.cpusLimit,
-      cpus_nr_periods: used.cpusNrPeriods,
-      cpus_nr_throttled: used.cpusNrThrottled,
-      cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
-      // Total usage up to 0.22, anonymous memory since. No call tells that it comes from such an old slave.
-      mem_rss_bytes: used.memRssBytes,
-      mem_limit_bytes: used.memLimitBytes,
-      mem_file_bytes: used.memFileBytes,
-      mem_anon_bytes: used.memRssBytes,
-      mem_mapped_file_bytes: used.memMappedFileBytes,
-      net_rx_packets: used.netRxPackets,
-      net_rx_bytes: used.netRxBytes,
-      net_rx_errors: used.netRxErrors,
-      net_rx_dropped: used.netRxDropped,
-      net_tx_packets: used.netTxPackets,
-      net_tx_bytes: used.netTxBytes,
-      net_tx_errors: used.netTxErrors,
-      net_tx_dropped: used.netTxDropped,
-      processes: used.processes,
-      threads: used.threads,
-      mem_total_bytes: used.memTotalBytes,
-      mem_soft_limit_bytes: used.memSoftLimitBytes,
-      mem_cache_bytes: used.memFileBytes,
-      mem_swap_bytes: used.memSwapBytes,
-      mem_unevictable_bytes: used.memUnevictableBytes,
-    }),
-  );
+  writeRecord(1, encodeResourceStatistics({ timestamp: Date.now() / 1000, ...statisticsOf(used) }));
   return 0;
 }
 
-type Used = CgroupUsage & NetUsage;
+export type Used = CgroupUsage & NetUsage;
+
+/** The same by the names of the wire. */
+export function statisticsOf(used: Used) {
+  return {
+    cpus_user_time_secs: used.cpusUserTimeSecs,
+    cpus_system_time_secs: used.cpusSystemTimeSecs,
+    cpus_limit: used.cpusLimit,
+    cpus_nr_periods: used.cpusNrPeriods,
+    cpus_nr_throttled: used.cpusNrThrottled,
+    cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
+    // Total usage up to 0.22, anonymous memory since. No call tells that it comes from such an old slave.
+    mem_rss_bytes: used.memRssBytes,
+    mem_limit_bytes: used.memLimitBytes,
+    mem_file_bytes: used.memFileBytes,
+    mem_anon_bytes: used.memRssBytes,
+    mem_mapped_file_bytes: used.memMappedFileBytes,
+    net_rx_packets: used.netRxPackets,
+    net_rx_bytes: used.netRxBytes,
+    net_rx_errors: used.netRxErrors,
+    net_rx_dropped: used.netRxDropped,
+    net_tx_packets: used.netTxPackets,
+    net_tx_bytes: used.netTxBytes,
+    net_tx_errors: used.netTxErrors,
+    net_tx_dropped: used.netTxDropped,
+    processes: used.processes,
+    threads: used.threads,
+    mem_total_bytes: used.memTotalBytes,
+    mem_soft_limit_bytes: used.memSoftLimitBytes,
+    mem_cache_bytes: used.memFileBytes,
+    mem_swap_bytes: used.memSwapBytes,
+    mem_unevictable_bytes: used.memUnevictableBytes,
+  };
+}
 
 /** Before the container runs: what it is going to have. `ended`: it has, or never ran. */
 function usageOf(paths: ContainerPaths): Used | 'ended' {

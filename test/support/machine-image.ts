@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { output } from './command.ts';
+import { outcomeOf, output } from './command.ts';
 
 const CACHE = process.env.DEIMOS_TEST_CACHE ?? '/var/cache/deimos-test';
 const RECIPE = fileURLToPath(new URL('machine-image.sh', import.meta.url));
@@ -24,7 +24,11 @@ export interface MachineImage {
 
 /** Makes it unless it is there. */
 export async function machineImage(): Promise<MachineImage> {
-  const versions = await output(['apt-cache', 'show', '--no-all-versions', ...PACKAGES]);
+  const show = ['apt-cache', 'show', '--no-all-versions', ...PACKAGES] as const;
+  const known = await outcomeOf(show);
+  // A machine fresh from its maker has no lists of packages.
+  if (known.code !== 0) await output(['apt-get', '-q', 'update']);
+  const versions = known.code === 0 ? known.stdout.toString() : await output(show);
   const relevant = versions.split('\n').filter((line) => /^(?:Package|Version|Depends):/.test(line));
   const hash = createHash('sha256').update(readFileSync(RECIPE)).update(relevant.join('\n'));
   const name = `machine-${hash.digest('hex').slice(0, 16)}`;

@@ -83,13 +83,9 @@ async function boot(options: MachineOptions, accelerator: 'kvm' | 'tcg'): Promis
   try {
     await makeDisk(options.files ?? {}, directory.at('files'), directory.at('files.ext4'));
     await channel.listen(directory.at('port'));
-    const append = [
-      'console=ttyS0',
-      'panic=-1',
-      'quiet',
-      'systemd.show_status=1',
-      ...(options.kernelArguments ?? []),
-    ];
+    // Docker with AppArmor would want its parser.
+    const always = ['console=ttyS0', 'panic=-1', 'quiet', 'systemd.show_status=1', 'apparmor=0'];
+    const append = [...always, ...(options.kernelArguments ?? [])];
     const acceleration =
       accelerator === 'kvm'
         ? ['-accel', 'kvm', '-cpu', 'host']

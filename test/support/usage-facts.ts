@@ -2,9 +2,9 @@
 // answer of `usage` can be held against them: the files of /proc/<pid> and of its cgroups, as one reads them with cat.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import type { Infer } from '../../src/mesos/codec.ts';
 import type { ResourceStatistics } from '../../src/mesos/messages.ts';
+import { output } from './command.ts';
 
 /** Path → content. Below `proc/` what belongs to the process, below `cg/` what lies below /sys/fs/cgroup. */
 export type Files = Readonly<Record<string, string>>;
@@ -29,26 +29,50 @@ export function cgroupDirectories(cgroup: string): Readonly<Record<string, strin
   );
 }
 
-/** All files of a process and its cgroups on this machine. */
-export function readFiles(pid: number): Files {
-  const cgroup = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
-  const files: Record<string, string> = {
-    [`proc/${pid}/cgroup`]: cgroup,
-    [`proc/${pid}/net/dev`]: readFileSync(`/proc/${pid}/net/dev`, 'utf8'),
-  };
-  for (const directory of new Set(Object.values(cgroupDirectories(cgroup)))) {
-    for (const name of readdirSync(`/sys/fs/cgroup${directory}`)) {
-      const path = `/sys/fs/cgroup${directory}/${name}`;
-      const readable = /^(?:cpu|cpuacct|memory|cgroup)\.[a-z_.]+$|^tasks$/.test(name);
-      if (!readable || !existsSync(path) || (statSync(path).mode & 0o400) === 0) continue;
-      try {
-        files[`cg${directory}/${name}`] = readFileSync(path, 'latin1');
-      } catch {
-        // Some cannot be read in some states (memory.kmem.slabinfo); what is missed shows in the comparison.
-      }
-    }
-  }
-  return files;
+const READ = [
+  'cpu.stat',
+  'cpu.max',
+  'cpu.weight',
+  'cpu.shares',
+  'cpu.cfs_quota_us',
+  'cpu.cfs_period_us',
+].concat(
+  ['cpuacct.stat', 'memory.stat', 'memory.current', 'memory.max', 'memory.low', 'memory.swap.current'],
+  ['memory.usage_in_bytes', 'memory.limit_in_bytes', 'memory.soft_limit_in_bytes'],
+  ['cgroup.procs', 'cgroup.threads', 'tasks'],
+);
+
+/** A script of sh that prints these files of process $1, here or in a machine of the tests'; for parseFiles. */
+export const FILES_SCRIPT = `
+show() { [ -r "$1" ] && echo "=== $2" && cat "$1"; }
+show "/proc/$1/cgroup" "proc/$1/cgroup"
+show "/proc/$1/net/dev" "proc/$1/net/dev"
+while IFS=: read -r number names path; do
+  case $number:$names in
+  0:) directories=$path ;;
+  *:cpu | *:cpuacct | *:memory | *:cpu,cpuacct) directories=$(echo "$names" | tr , '\\n' | sed "s|.*|/&$path|") ;;
+  *) continue ;;
+  esac
+  for directory in $directories; do
+    for name in ${READ.join(' ')}; do show "/sys/fs/cgroup$directory/$name" "cg$directory/$name"; done
+  done
+done <"/proc/$1/cgroup"
+true
+`;
+
+export function parseFiles(printed: string): Files {
+  const parts = `\n${printed}`.split('\n=== ').slice(1);
+  return Object.fromEntries(
+    parts.map((part) => {
+      const end = part.indexOf('\n');
+      return [part.slice(0, end), `${part.slice(end + 1).replace(/\n$/, '')}\n`];
+    }),
+  );
+}
+
+/** The files of a process of this machine. */
+export async function readFiles(pid: number): Promise<Files> {
+  return parseFiles(await output(['sh', '-c', FILES_SCRIPT, 'sh', String(pid)]));
 }
 
 /** Every field that these files give. */
@@ -141,7 +165,7 @@ function netFacts(dev: string): Facts {
 }
 
 /** The answer has exactly the fields that the files give, each no less than the one and no more than the other reading. */
-export function assertBetween(before: Facts, answer: Statistics, after: Facts): void {
+export function assertBetween(before: Facts, answer: Facts, after: Facts): void {
   const given = (facts: Facts) =>
     Object.entries(facts)
       .filter(([name, value]) => value !== undefined && name !== 'timestamp')
