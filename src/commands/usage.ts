@@ -1,15 +1,17 @@
 // `deimos usage`: what a container uses right now, from its cgroups' files. Old slaves call this every second for each
 // container: it reads a handful of small files, asks nobody and starts nothing.
 
+import { memoryBytes } from '../container/resources.ts';
 import { Fault, isFault } from '../fault.ts';
 import { type CgroupUsage, readUsage } from '../host/cgroups.ts';
 import { readJsonFact } from '../host/facts.ts';
+import { type NetUsage, readNetUsage } from '../host/net-counters.ts';
 import { isAlive, isNotedAlive, parseNoted } from '../host/processes.ts';
 import { readRecord, writeRecord } from '../mesos/record.ts';
 import { decodeContainerId, encodeResourceStatistics } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { admission, hasFact, readRequest } from '../state/store.ts';
+import { admission, hasFact, readDockerId, readRequest } from '../state/store.ts';
 import type { Call } from './call.ts';
 
 /** The status of a known error. */
@@ -30,38 +32,52 @@ export async function usage(call: Call): Promise<number> {
     call.log.info('usage of a container that has ended', { mesosId: id });
     return EXIT_ENDED;
   }
-  writeRecord(
-    1,
-    encodeResourceStatistics({
-      timestamp: Date.now() / 1000,
-      cpus_user_time_secs: used.cpusUserTimeSecs,
-      cpus_system_time_secs: used.cpusSystemTimeSecs,
-      cpus_limit: used.cpusLimit,
-      cpus_nr_periods: used.cpusNrPeriods,
-      cpus_nr_throttled: used.cpusNrThrottled,
-      cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
-      mem_rss_bytes: used.memRssBytes,
-      mem_limit_bytes: used.memLimitBytes,
-      mem_file_bytes: used.memFileBytes,
-      mem_anon_bytes: used.memRssBytes,
-      mem_mapped_file_bytes: used.memMappedFileBytes,
-      mem_total_bytes: used.memTotalBytes,
-      mem_soft_limit_bytes: used.memSoftLimitBytes,
-      mem_cache_bytes: used.memFileBytes,
-      mem_swap_bytes: used.memSwapBytes,
-      mem_unevictable_bytes: used.memUnevictableBytes,
-    }),
-  );
+  writeRecord(1, encodeResourceStatistics({ timestamp: Date.now() / 1000, ...statisticsOf(used) }));
   return 0;
 }
 
+export type Used = CgroupUsage & NetUsage;
+
+/** The same by the names of the wire. */
+export function statisticsOf(used: Used) {
+  return {
+    cpus_user_time_secs: used.cpusUserTimeSecs,
+    cpus_system_time_secs: used.cpusSystemTimeSecs,
+    cpus_limit: used.cpusLimit,
+    cpus_nr_periods: used.cpusNrPeriods,
+    cpus_nr_throttled: used.cpusNrThrottled,
+    cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
+    // Total usage up to 0.22, anonymous memory since. No call tells that it comes from such an old slave.
+    mem_rss_bytes: used.memRssBytes,
+    mem_limit_bytes: used.memLimitBytes,
+    mem_file_bytes: used.memFileBytes,
+    mem_anon_bytes: used.memRssBytes,
+    mem_mapped_file_bytes: used.memMappedFileBytes,
+    net_rx_packets: used.netRxPackets,
+    net_rx_bytes: used.netRxBytes,
+    net_rx_errors: used.netRxErrors,
+    net_rx_dropped: used.netRxDropped,
+    net_tx_packets: used.netTxPackets,
+    net_tx_bytes: used.netTxBytes,
+    net_tx_errors: used.netTxErrors,
+    net_tx_dropped: used.netTxDropped,
+    processes: used.processes,
+    threads: used.threads,
+    mem_total_bytes: used.memTotalBytes,
+    mem_soft_limit_bytes: used.memSoftLimitBytes,
+    mem_cache_bytes: used.memFileBytes,
+    mem_swap_bytes: used.memSwapBytes,
+    mem_unevictable_bytes: used.memUnevictableBytes,
+  };
+}
+
 /** Before the container runs: what it is going to have. `ended`: it has, or never ran. */
-function usageOf(paths: ContainerPaths): CgroupUsage | 'ended' {
+function usageOf(paths: ContainerPaths): Used | 'ended' {
   const init = parseNoted(readJsonFact(paths.init));
   if (init === undefined) return hasFact(paths.outcome) ? 'ended' : limitsOf(paths);
   if (isNotedAlive(init)) {
     try {
-      const used = readUsage(init.pid);
+      const used = { ...readUsage({ pid: init.pid, name: readDockerId(paths) }), ...readNetUsage(init.pid) };
       // Looked at again afterwards: a pid that was reused meanwhile would have given another's numbers.
       if (isAlive(init)) return used;
     } catch (error) {
@@ -75,6 +91,8 @@ function limitsOf(paths: ContainerPaths): CgroupUsage {
   const resources = readRequest(paths)?.task.resources;
   return {
     ...(resources?.cpus === undefined ? {} : { cpusLimit: resources.cpus }),
-    ...(resources?.memMb === undefined ? {} : { memLimitBytes: Math.round(resources.memMb * 1024 * 1024) }),
+    ...(resources?.memMb === undefined || resources.memMb <= 0
+      ? {}
+      : { memLimitBytes: memoryBytes(resources.memMb) }),
   };
 }

@@ -2,14 +2,18 @@
 // driver, parent and version do not matter. Never the host's own numbers: a dead or reused pid, or the root cgroup, is an
 // error. No process is started and no Docker is asked: an old slave calls this every second for each container.
 
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { errnoOf, Fault } from '../fault.ts';
+import { countLines, readNumber, readTable, readText } from './kernel-files.ts';
 
 /** USER_HZ, in which cpuacct.stat counts; 100 on every Linux that runs Docker (it is part of the kernel's ABI). */
 const CLOCK_TICKS_PER_SECOND = 100;
 
 /** Memory limits at or above this are the kernel's way to say "none". */
 const UNLIMITED_BYTES = 2 ** 60;
+
+/** A container that makes cgroups of its own has a few, seldom some dozens; of more its processes are not counted. */
+const NESTED_CGROUPS_MAX = 64;
 
 export interface CgroupUsage {
   cpusUserTimeSecs?: number;
@@ -26,49 +30,20 @@ export interface CgroupUsage {
   memUnevictableBytes?: number;
   memLimitBytes?: number;
   memSoftLimitBytes?: number;
+  processes?: number;
+  threads?: number;
+}
+
+/** A container's init process, and by which name (its Docker id) its cgroup goes; undefined: by the path alone. */
+export interface ContainerInit {
+  readonly pid: number;
+  readonly name?: string | undefined;
 }
 
 interface Cgroups {
   /** Controller → path below its mount, cgroup v1. */
   readonly v1: ReadonlyMap<string, string>;
   readonly v2?: string;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    const fd = openSync(path, 'r');
-    try {
-      // cgroup files are small; one page and one read serve nearly all of them, and no stat is needed.
-      const buffer = Buffer.allocUnsafe(8192);
-      const length = readSync(fd, buffer, 0, buffer.length, 0);
-      return length < buffer.length ? buffer.toString('latin1', 0, length) : readFileSync(path, 'latin1');
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'ENOENT' || code === 'ESRCH' || code === 'ENODEV' || code === 'EOPNOTSUPP') return undefined;
-    throw error;
-  }
-}
-
-/** A file that holds one number; `max` is no number. */
-function readNumber(path: string): number | undefined {
-  const text = readText(path)?.trim();
-  if (text === undefined || text === '' || text === 'max') return undefined;
-  const value = Number(text);
-  return Number.isFinite(value) && value >= 0 ? value : undefined;
-}
-
-/** A file of lines `name value`. */
-function readTable(path: string): Map<string, number> {
-  const table = new Map<string, number>();
-  for (const line of (readText(path) ?? '').split('\n')) {
-    const blank = line.indexOf(' ');
-    const value = Number(line.slice(blank + 1));
-    if (blank > 0 && Number.isFinite(value)) table.set(line.slice(0, blank), value);
-  }
-  return table;
 }
 
 /** Whether one of the process's cgroups is called after `name`, as a container's are after its id, whatever the driver. */
@@ -92,9 +67,18 @@ export function cgroupsOf(pid: number, procRoot: string): Cgroups {
   return v2 === undefined ? { v1 } : { v1, v2 };
 }
 
-function ownPath(path: string | undefined, pid: number): string | undefined {
+/**
+ * The container's own cgroup. Docker names it by the container's id, in its last component whatever the driver and the
+ * parent; a privileged init (systemd, a dockerd) may have moved itself into one below, whose counters begin anew, or out.
+ */
+function ownPath(path: string | undefined, { pid, name }: ContainerInit): string | undefined {
+  if (path === undefined) return undefined;
   if (path === '/') throw new Fault('not-found', `process ${pid} is in the host's own cgroup`);
-  return path;
+  if (name === undefined) return path;
+  const at = path.indexOf(name);
+  if (at === -1) throw new Fault('not-found', `process ${pid} is not in its container's cgroup`);
+  const end = path.indexOf('/', at);
+  return end === -1 ? path : path.slice(0, end);
 }
 
 /** `n` if it is a real limit. */
@@ -107,9 +91,42 @@ function given(usage: { [K in keyof CgroupUsage]: CgroupUsage[K] | undefined }):
   return Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== undefined));
 }
 
-function usageV1(cgroups: Cgroups, pid: number, mount: string): CgroupUsage {
+/**
+ * The processes and the threads in a cgroup and those that it made below itself. The list of one cgroup has only its own;
+ * with version 2 a cgroup that has others below has none itself.
+ */
+function counted(directory: string, names: { processes: string; threads: string }): CgroupUsage {
+  const directories = [directory];
+  const sums = { processes: 0, threads: 0 };
+  for (const at of directories) {
+    const processes = countLines(`${at}/${names.processes}`);
+    const threads = countLines(`${at}/${names.threads}`);
+    // One below may go at any time; its processes are then gone too.
+    if (at === directory && (processes === undefined || threads === undefined)) return {};
+    sums.processes += processes ?? 0;
+    sums.threads += threads ?? 0;
+    directories.push(...below(at));
+    if (directories.length > NESTED_CGROUPS_MAX) return {};
+  }
+  return sums;
+}
+
+/** The cgroups right below one. The number of links tells at once that there are none, as nearly always. */
+function below(directory: string): string[] {
+  try {
+    if (statSync(directory).nlink <= 2) return [];
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => `${directory}/${entry.name}`);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return [];
+    throw error;
+  }
+}
+
+function usageV1(cgroups: Cgroups, init: ContainerInit, mount: string): CgroupUsage {
   const at = (controller: string): string | undefined => {
-    const path = ownPath(cgroups.v1.get(controller), pid);
+    const path = ownPath(cgroups.v1.get(controller), init);
     return path === undefined ? undefined : `${mount}/${controller}${path}`;
   };
   const usage: { [K in keyof CgroupUsage]: CgroupUsage[K] | undefined } = {};
@@ -146,7 +163,11 @@ function usageV1(cgroups: Cgroups, pid: number, mount: string): CgroupUsage {
     usage.memLimitBytes = limit(readNumber(`${memory}/memory.limit_in_bytes`));
     usage.memSoftLimitBytes = limit(readNumber(`${memory}/memory.soft_limit_in_bytes`));
   }
-  return given(usage);
+  const any = memory ?? cpuacct ?? cpu;
+  return given({
+    ...usage,
+    ...(any === undefined ? {} : counted(any, { processes: 'cgroup.procs', threads: 'tasks' })),
+  });
 }
 
 /** cgroup v2's weight (1–10000) back to the shares that runc made it from (2–262144), in CPUs. */
@@ -176,18 +197,21 @@ function usageV2(directory: string): CgroupUsage {
     memSwapBytes: readNumber(`${directory}/memory.swap.current`),
     memUnevictableBytes: memory.get('unevictable'),
     memLimitBytes: readNumber(`${directory}/memory.max`),
-    memSoftLimitBytes: readNumber(`${directory}/memory.low`),
+    // 0 protects nothing: no soft limit.
+    memSoftLimitBytes: readNumber(`${directory}/memory.low`) || undefined,
+    ...counted(directory, { processes: 'cgroup.procs', threads: 'cgroup.threads' }),
   });
 }
 
 /**
- * The usage of the container whose init is `pid` (the caller has checked that it is still that process). Values that
- * this host cannot give are absent. Throws Fault `not-found` if the process has gone or is in the host's own cgroup.
+ * The usage of the container with this init (the caller has checked that it is still that process). Values that this
+ * host cannot give are absent. Throws Fault `not-found` if the process has gone or is in no cgroup of its container's.
  */
-export function readUsage(pid: number, procRoot = '/proc', mount = '/sys/fs/cgroup'): CgroupUsage {
-  const cgroups = cgroupsOf(pid, procRoot);
-  if (cgroups.v1.has('memory') || cgroups.v1.has('cpuacct')) return usageV1(cgroups, pid, mount);
-  const path = ownPath(cgroups.v2, pid);
-  if (path === undefined) throw new Fault('not-found', `process ${pid} has no cgroup that could be read`);
+export function readUsage(init: ContainerInit, procRoot = '/proc', mount = '/sys/fs/cgroup'): CgroupUsage {
+  const cgroups = cgroupsOf(init.pid, procRoot);
+  if (cgroups.v1.has('memory') || cgroups.v1.has('cpuacct')) return usageV1(cgroups, init, mount);
+  const path = ownPath(cgroups.v2, init);
+  if (path === undefined)
+    throw new Fault('not-found', `process ${init.pid} has no cgroup that could be read`);
   return usageV2(`${mount}${path}`);
 }

@@ -260,7 +260,7 @@ describe('a daemon behind TLS', { skip, timeout: 600_000 }, () => {
       ],
       [
         { tlsverify: 'true', tlscacert: ca, tlscert: client.cert, tlskey: stranger.key },
-        /stranger-key\.pem \(tlskey in \[docker\]\), .* is not the key of the certificate in \S+\/cert\.pem$/,
+        /stranger\.key \(tlskey in \[docker\]\), .* is not the key of the certificate in \S+\/cert\.pem$/,
       ],
       [
         { tlsverify: 'true', tlscacert: garbage, ...pair },

@@ -8,16 +8,6 @@ import { test } from 'node:test';
 import type { Fields, Message } from '../../src/mesos/codec.ts';
 import * as messages from '../../src/mesos/messages.ts';
 
-/** Rows whose tests are still being written, `Message.field`: they and no others say TODO. To be empty. */
-const PENDING: readonly string[] = of(
-  'ResourceStatistics',
-  'mem_rss_bytes mem_file_bytes mem_anon_bytes net_rx_packets net_rx_bytes net_rx_errors net_rx_dropped net_tx_packets net_tx_bytes net_tx_errors net_tx_dropped processes threads mem_cache_bytes',
-);
-
-function of(message: string, fields: string): readonly string[] {
-  return fields.split(' ').map((field) => `${message}.${field}`);
-}
-
 const root = resolve(import.meta.dirname, '../..');
 
 interface Row {
@@ -25,7 +15,7 @@ interface Row {
   readonly field: string;
   readonly number: string;
   readonly does: string;
-  /** `file › name`, or TODO. */
+  /** `file › name`. */
   readonly tests: readonly string[];
 }
 
@@ -81,11 +71,10 @@ interface Held {
   readonly rows: readonly Row[];
   readonly tables: Tables;
   readonly textOf: (file: string) => string | undefined;
-  readonly pending: readonly string[];
 }
 
 /** What is wrong, a line each. */
-function breaches({ rows, tables, textOf, pending }: Held): string[] {
+function breaches({ rows, tables, textOf }: Held): string[] {
   const found: string[] = [];
   const seen = new Set<string>();
   for (const { field, number, does, tests } of rows) {
@@ -98,13 +87,8 @@ function breaches({ rows, tables, textOf, pending }: Held): string[] {
       found.push(`${field}: is in no table of the codec`);
     if (known !== undefined && String(known) !== number) found.push(`${field}: is number ${known}`);
     if (does === '') found.push(`${field}: nothing is said of it`);
-    const isPending = tests.includes('TODO');
-    if (isPending !== pending.includes(field))
-      found.push(
-        `${field}: ${isPending ? 'says TODO and is not pending' : 'is pending and does not say TODO'}`,
-      );
     if (tests.length === 0 && !isIgnored) found.push(`${field}: no test holds it`);
-    for (const cited of tests.filter((one) => one !== 'TODO')) {
+    for (const cited of tests) {
       const [, file = '', title = ''] = /^(\S+) › (.+)$/.exec(cited) ?? [];
       const text = textOf(file);
       if (text === undefined) found.push(`${field}: there is no test file ${file || cited}`);
@@ -114,7 +98,6 @@ function breaches({ rows, tables, textOf, pending }: Held): string[] {
   for (const [message, fields] of tables)
     for (const name of fields.keys())
       if (!seen.has(`${message}.${name}`)) found.push(`${message}.${name}: has no row`);
-  for (const field of pending) if (!seen.has(field)) found.push(`${field}: is pending and has no row`);
   return found;
 }
 
@@ -126,14 +109,14 @@ test('every field of every message has a row, and every row a field and the test
     tables.size > 40 && rowsOf(page).length > 200,
     `${tables.size} tables, ${rowsOf(page).length} rows`,
   );
-  assert.deepEqual(breaches({ rows: rowsOf(page), tables, textOf: testText, pending: PENDING }), []);
+  assert.deepEqual(breaches({ rows: rowsOf(page), tables, textOf: testText }), []);
 });
 
 test('what is missing, unknown or not there any more is found', () => {
   const tables = new Map([['M', new Map([['a', 1]])]]);
   const textOf = (file: string) => (file === 'unit/x' ? "it('does a', () => {});\nit(`of b`);" : undefined);
-  const check = (line: string, pending: readonly string[] = []) =>
-    breaches({ rows: rowsOf(`### M\n| field | no. |\n| --- | --- |\n${line}\n`), tables, textOf, pending });
+  const check = (line: string) =>
+    breaches({ rows: rowsOf(`### M\n| field | no. |\n| --- | --- |\n${line}\n`), tables, textOf });
   assert.deepEqual(check('| a | 1 | 0.19 | does | unit/x › does a<br>unit/x › of b |'), []);
   assert.deepEqual(check(''), ['M.a: has no row']);
   const row = '| a | 1 | 0.19 | does | unit/x › does a |';
@@ -149,8 +132,4 @@ test('what is missing, unknown or not there any more is found', () => {
   assert.deepEqual(check('| a | 1 | 0.19 |  | unit/x › does a |'), ['M.a: nothing is said of it']);
   assert.deepEqual(check('| a | 1 | 0.19 | does | unit/x › does |'), ["M.a: unit/x has no test 'does'"]);
   assert.deepEqual(check('| a | 1 | 0.19 | does | unit/y › does a |'), ['M.a: there is no test file unit/y']);
-  assert.deepEqual(check('| a | 1 | 0.19 | does | TODO |'), ['M.a: says TODO and is not pending']);
-  assert.deepEqual(check('| a | 1 | 0.19 | does | TODO |', ['M.a']), []);
-  assert.deepEqual(check(row, ['M.a']), ['M.a: is pending and does not say TODO']);
-  assert.deepEqual(check(row, ['M.c']), ['M.c: is pending and has no row']);
 });

@@ -1,96 +1,83 @@
-// Usage from cgroup files, versions 1 and 2, over trees of the files' real form. Wrong places give errors, never numbers.
+// Usage from cgroup files, versions 1 and 2, over the files of real containers. Wrong places give errors, never numbers.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { test } from 'node:test';
+import { statisticsOf } from '../../../src/commands/usage.ts';
 import { isFault } from '../../../src/fault.ts';
 import { cpusOfWeight, isInCgroupNamed, readUsage } from '../../../src/host/cgroups.ts';
+import { readNetUsage } from '../../../src/host/net-counters.ts';
+import { type CgroupFixture, cgroupFixtures, layOut } from '../../support/cgroup-fixtures.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
+import { assertBetween, factsOf } from '../../support/usage-facts.ts';
 
-function tree(directory: TempDirectory, files: Readonly<Record<string, string>>): void {
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(dirname(directory.at(name)), { recursive: true });
-    writeFileSync(directory.at(name), text);
-  }
+const MB = 2 ** 20;
+
+function fixture(name: string): CgroupFixture {
+  const found = cgroupFixtures().find((one) => one.name === name);
+  assert.ok(found !== undefined, `no fixture ${name}`);
+  return found;
 }
 
-const V1 = {
-  'proc/7/cgroup': '9:name=systemd:/docker/abc\n4:memory:/docker/abc\n2:cpuacct,cpu:/docker/abc\n0::/\n',
-  'cg/cpuacct/docker/abc/cpuacct.stat': 'user 150\nsystem 25\n',
-  'cg/cpu/docker/abc/cpu.shares': '512\n',
-  'cg/cpu/docker/abc/cpu.cfs_quota_us': '-1\n',
-  'cg/cpu/docker/abc/cpu.cfs_period_us': '100000\n',
-  'cg/cpu/docker/abc/cpu.stat': 'nr_periods 10\nnr_throttled 4\nthrottled_time 2500000000\n',
-  'cg/memory/docker/abc/memory.usage_in_bytes': '1000000\n',
-  'cg/memory/docker/abc/memory.limit_in_bytes': '67108864\n',
-  'cg/memory/docker/abc/memory.soft_limit_in_bytes': '9223372036854771712\n',
-  'cg/memory/docker/abc/memory.stat':
-    'cache 1\nrss 2\ntotal_cache 300\ntotal_rss 400\ntotal_mapped_file 50\ntotal_swap 6\ntotal_unevictable 7\n',
-};
+/** A fixture's files laid out anew with some replaced, by their names; and its usage. */
+function usageWith(
+  directory: TempDirectory,
+  { pid, dockerId, files }: CgroupFixture,
+  replaced: Readonly<Record<string, string>> = {},
+) {
+  const changed = Object.entries(files).map(([path, text]) => [path, replaced[basename(path)] ?? text]);
+  layOut(directory, Object.fromEntries(changed));
+  return readUsage({ pid, name: dockerId }, directory.at('proc'), directory.at('cg'));
+}
 
-test('version 1: every field from its file, in the unit of the wire', async () => {
-  await using directory = await tempDirectory();
-  tree(directory, V1);
-  assert.deepEqual(readUsage(7, directory.at('proc'), directory.at('cg')), {
-    cpusUserTimeSecs: 1.5,
-    cpusSystemTimeSecs: 0.25,
-    cpusLimit: 0.5,
-    cpusNrPeriods: 10,
-    cpusNrThrottled: 4,
-    cpusThrottledTimeSecs: 2.5,
-    memTotalBytes: 1_000_000,
-    memRssBytes: 400,
-    memFileBytes: 300,
-    memMappedFileBytes: 50,
-    memSwapBytes: 6,
-    memUnevictableBytes: 7,
-    memLimitBytes: 67_108_864,
+for (const name of ['v1-cgroupfs', 'v1-systemd', 'v2-cgroupfs', 'v2-systemd']) {
+  test(`${name}: every field from the files of a real container, in the unit of the wire`, async () => {
+    await using directory = await tempDirectory();
+    const real = fixture(name);
+    const used = { ...usageWith(directory, real), ...readNetUsage(real.pid, directory.at('proc')) };
+    const facts = factsOf(real.files, real.pid);
+    assertBetween(facts, { timestamp: 0, ...statisticsOf(used) }, facts);
+    assert.deepEqual(
+      [used.cpusLimit, used.memLimitBytes, used.memSoftLimitBytes, used.processes, used.threads],
+      [0.5, 64 * MB, 64 * MB, 2, 2],
+    );
+    // Those that may well be 0 while nothing is wrong with them are not among these.
+    for (const counter of ['cpusUserTimeSecs', 'memTotalBytes', 'memRssBytes', 'netTxPackets'] as const)
+      assert.ok((used[counter] ?? 0) > 0, counter);
   });
-});
+}
 
-test('version 1: a quota goes before the shares', async () => {
-  await using directory = await tempDirectory();
-  tree(directory, { ...V1, 'cg/cpu/docker/abc/cpu.cfs_quota_us': '250000\n' });
-  assert.equal(readUsage(7, directory.at('proc'), directory.at('cg')).cpusLimit, 2.5);
-});
-
-test('version 2: every field from its file', async () => {
-  await using directory = await tempDirectory();
-  tree(directory, {
-    'proc/7/cgroup': '0::/system.slice/docker-abc.scope\n',
-    'cg/system.slice/docker-abc.scope/cpu.stat':
-      'usage_usec 9\nuser_usec 1500000\nsystem_usec 250000\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500000\n',
-    'cg/system.slice/docker-abc.scope/cpu.max': 'max 100000\n',
-    'cg/system.slice/docker-abc.scope/cpu.weight': '20\n',
-    'cg/system.slice/docker-abc.scope/memory.current': '1000000\n',
-    'cg/system.slice/docker-abc.scope/memory.max': '67108864\n',
-    'cg/system.slice/docker-abc.scope/memory.low': '33554432\n',
-    'cg/system.slice/docker-abc.scope/memory.swap.current': '6\n',
-    'cg/system.slice/docker-abc.scope/memory.stat': 'anon 400\nfile 300\nfile_mapped 50\nunevictable 7\n',
+for (const [version, quota, weight, cpus] of [
+  ['v1', { 'cpu.cfs_quota_us': '250000\n' }, { 'cpu.cfs_quota_us': '-1\n', 'cpu.shares': '512\n' }, 0.5],
+  [
+    'v2',
+    { 'cpu.max': '250000 100000\n' },
+    { 'cpu.max': 'max 100000\n', 'cpu.weight': '20\n' },
+    cpusOfWeight(20),
+  ],
+] as const) {
+  test(`${version}: a quota goes before the shares`, async () => {
+    await using directory = await tempDirectory();
+    const real = fixture(`${version}-systemd`);
+    assert.equal(usageWith(directory, real, quota).cpusLimit, 2.5);
+    assert.equal(usageWith(directory, real, weight).cpusLimit, cpus);
   });
-  const usage = readUsage(7, directory.at('proc'), directory.at('cg'));
-  assert.equal(usage.cpusLimit, cpusOfWeight(20));
-  assert.deepEqual(
-    { ...usage, cpusLimit: 0 },
-    {
-      cpusUserTimeSecs: 1.5,
-      cpusSystemTimeSecs: 0.25,
-      cpusLimit: 0,
-      cpusNrPeriods: 10,
-      cpusNrThrottled: 4,
-      cpusThrottledTimeSecs: 2.5,
-      memTotalBytes: 1_000_000,
-      memRssBytes: 400,
-      memFileBytes: 300,
-      memMappedFileBytes: 50,
-      memSwapBytes: 6,
-      memUnevictableBytes: 7,
-      memLimitBytes: 67_108_864,
-      memSoftLimitBytes: 33_554_432,
-    },
-  );
-});
+
+  test(`${version}: no limit is none, not the largest number`, async () => {
+    await using directory = await tempDirectory();
+    const none = {
+      ...{ 'memory.limit_in_bytes': '9223372036854771712\n', 'memory.max': 'max\n' },
+      ...{ 'memory.soft_limit_in_bytes': '9223372036854771712\n', 'memory.low': '0\n' },
+    };
+    const { memLimitBytes, memSoftLimitBytes, memTotalBytes } = usageWith(
+      directory,
+      fixture(`${version}-systemd`),
+      none,
+    );
+    assert.deepEqual([memLimitBytes, memSoftLimitBytes], [undefined, undefined]);
+    assert.ok((memTotalBytes ?? 0) > 0);
+  });
+}
 
 test('weights map back to the shares that they were made from, within the weight they cannot tell apart', () => {
   for (const shares of [2, 102, 512, 1024, 2048, 262_144]) {
@@ -101,10 +88,15 @@ test('weights map back to the shares that they were made from, within the weight
 
 test('a process that has gone, or that is in the cgroup of the host, is an error', async () => {
   await using directory = await tempDirectory();
-  tree(directory, { ...V1, 'proc/8/cgroup': '4:memory:/\n2:cpuacct,cpu:/\n', 'proc/9/cgroup': '0::/\n' });
-  for (const pid of [1, 8, 9]) {
+  const real = fixture('v1-systemd');
+  layOut(directory, {
+    ...real.files,
+    'proc/8/cgroup': '4:memory:/\n2:cpuacct,cpu:/\n',
+    'proc/9/cgroup': '0::/\n',
+  });
+  for (const pid of [2, 8, 9]) {
     assert.throws(
-      () => readUsage(pid, directory.at('proc'), directory.at('cg')),
+      () => readUsage({ pid }, directory.at('proc'), directory.at('cg')),
       (error) => isFault(error, 'not-found'),
       String(pid),
     );
@@ -113,11 +105,57 @@ test('a process that has gone, or that is in the cgroup of the host, is an error
 
 test('a pid is a container’s if a cgroup of its is called after it, whatever the driver', async () => {
   await using directory = await tempDirectory();
-  tree(directory, {
-    ...V1,
+  layOut(directory, {
+    'proc/7/cgroup': '4:memory:/docker/abc\n2:cpuacct,cpu:/docker/abc\n0::/\n',
     'proc/8/cgroup': '0::/system.slice/docker-abc.scope\n',
     'proc/9/cgroup': '0::/user.slice\n',
   });
   const found = [7, 8, 9, 10].map((pid) => isInCgroupNamed(pid, 'abc', directory.at('proc')));
   assert.deepEqual(found, [true, true, false, false]);
 });
+
+for (const name of ['v1-cgroupfs', 'v2-systemd']) {
+  test(`${name}: processes and threads are counted in the cgroup and in those below it`, async () => {
+    await using directory = await tempDirectory();
+    const real = fixture(name);
+    const lists = Object.keys(real.files).filter((path) =>
+      /cgroup\.procs$|tasks$|cgroup\.threads$/.test(path),
+    );
+    const below = (nested: string, text: string) =>
+      layOut(
+        directory,
+        Object.fromEntries(lists.map((path) => [`${dirname(path)}/${nested}/${basename(path)}`, text])),
+      );
+    const counts = () => {
+      const { processes, threads } = readUsage(
+        { pid: real.pid, name: real.dockerId },
+        directory.at('proc'),
+        directory.at('cg'),
+      );
+      return [processes, threads];
+    };
+    usageWith(directory, real);
+    assert.deepEqual(counts(), [2, 2]);
+    below('a', '7\n8\n12\n');
+    below('a/b', '9\n');
+    assert.deepEqual(counts(), [6, 6]);
+    // More than a call of every second can count: none rather than too few.
+    below('.', '1234567\n'.repeat(140_000));
+    assert.deepEqual(counts(), [undefined, undefined]);
+  });
+
+  test(`${name}: a cgroup that the init has gone to is looked away from, another's is an error`, async () => {
+    await using directory = await tempDirectory();
+    const real = fixture(name);
+    const own = usageWith(directory, real);
+    const text = real.files[`proc/${real.pid}/cgroup`] ?? '';
+    const usageIn = (cgroup: string) => usageWith(directory, real, { cgroup });
+    assert.deepEqual(usageIn(text.replaceAll('\n', '/init.scope\n')), own);
+    for (const path of ['/', '/system.slice/sshd.service', '/docker/other'])
+      assert.throws(
+        () => usageIn(text.replace(/:\/.*$/gm, `:${path}`)),
+        (error) => isFault(error, 'not-found'),
+        path,
+      );
+  });
+}

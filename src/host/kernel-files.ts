@@ -1,0 +1,74 @@
+// Reading the small text files of /proc and the cgroup file systems: one open, one read, nothing cached. A file that is
+// not there, or whose process or cgroup ends meanwhile, is undefined and no error. Whatever is read is bounded.
+
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { errnoOf } from '../fault.ts';
+
+const PIECE_BYTES = 65_536;
+/** Lists of pids beyond this (a hundred thousand of them) are not counted: an old slave asks every second. */
+const LIST_BYTES_MAX = 1024 * 1024;
+
+/** Gone, or not supported by this kernel or this kind of cgroup. */
+const ABSENT: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'EOPNOTSUPP'];
+
+function unlessAbsent<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (ABSENT.includes(errnoOf(error))) return undefined;
+    throw error;
+  }
+}
+
+export function readText(path: string): string | undefined {
+  return unlessAbsent(() => {
+    const fd = openSync(path, 'r');
+    try {
+      // One page and one read serve nearly all of them, and no stat is needed.
+      const buffer = Buffer.allocUnsafe(8192);
+      const length = readSync(fd, buffer, 0, buffer.length, 0);
+      return length < buffer.length ? buffer.toString('latin1', 0, length) : readFileSync(path, 'latin1');
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/** A file that holds one number; `max` is no number. */
+export function readNumber(path: string): number | undefined {
+  const text = readText(path)?.trim();
+  if (text === undefined || text === '' || text === 'max') return undefined;
+  const value = Number(text);
+  return Number.isFinite(value) && value >= 0 ? value : undefined;
+}
+
+/** A file of lines `name value`. */
+export function readTable(path: string): Map<string, number> {
+  const table = new Map<string, number>();
+  for (const line of (readText(path) ?? '').split('\n')) {
+    const blank = line.indexOf(' ');
+    const value = Number(line.slice(blank + 1));
+    if (blank > 0 && Number.isFinite(value)) table.set(line.slice(0, blank), value);
+  }
+  return table;
+}
+
+/** How many lines a file has; undefined also for one that is too long to be counted. */
+export function countLines(path: string): number | undefined {
+  return unlessAbsent(() => {
+    const fd = openSync(path, 'r');
+    try {
+      const buffer = Buffer.allocUnsafe(PIECE_BYTES);
+      let lines = 0;
+      for (let total = 0; total < LIST_BYTES_MAX; ) {
+        const length = readSync(fd, buffer, 0, buffer.length, null);
+        if (length === 0) return lines;
+        total += length;
+        for (let at = buffer.indexOf(10); at !== -1 && at < length; at = buffer.indexOf(10, at + 1)) lines++;
+      }
+      return undefined;
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
