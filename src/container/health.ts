@@ -151,7 +151,12 @@ export type CheckResult =
   | { readonly kind: 'passed' }
   | { readonly kind: 'failed'; readonly why: string }
   /** Docker could not be asked, the host had no descriptor left: it says nothing about the task. */
-  | { readonly kind: 'unknown'; readonly why: string };
+  | {
+      readonly kind: 'unknown';
+      readonly why: string;
+      /** It was asked, and answers nothing that could be used: the next check may find the same. */
+      readonly mayLast?: true;
+    };
 
 export interface Verdict {
   readonly health: Health;

@@ -3,6 +3,7 @@
 // Processes of other pid namespaces, another container's or the host's, are never touched.
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { errnoOf } from '../fault.ts';
 import { rest } from './pauses.ts';
 import { identify, isAlive, type ProcessIdentity, processStat } from './processes.ts';
@@ -10,6 +11,8 @@ import { identify, isAlive, type ProcessIdentity, processStat } from './processe
 /** What is killed may have started something in the same moment: it is looked again, so often at most. */
 const ROUNDS_MAX = 10;
 const ROUND_MS = 20;
+/** A host may run thousands of processes: others get their turn after so many. */
+const LOOKED_AT_ONCE = 50;
 
 /**
  * Kills `pid` and all that it started: its descendants, its session, and whatever else of its pid namespace has the mark.
@@ -21,8 +24,10 @@ export async function endMarked(pid: number, mark: string, signal: AbortSignal):
   const namespace = pidNamespace(pid);
   if (leader === undefined || namespace === undefined || !hasMark(pid, mark)) return 0;
   const killed = new Set<string>();
+  const strangers = new Set<number>();
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const found = belonging(leader, namespace, mark);
+    const found = await belonging(leader, namespace, mark, strangers);
+    signal.throwIfAborted();
     if (found.length === 0) break;
     for (const one of found) if (kill(one)) killed.add(`${one.pid}:${one.startTime}`);
     await rest(ROUND_MS, signal);
@@ -30,16 +35,25 @@ export async function endMarked(pid: number, mark: string, signal: AbortSignal):
   return killed.size;
 }
 
-function belonging(leader: ProcessIdentity, namespace: string, mark: string): readonly ProcessIdentity[] {
+/** `strangers` gets who is older than the leader, nearly all of a host: they are looked at once. */
+async function belonging(
+  leader: ProcessIdentity,
+  namespace: string,
+  mark: string,
+  strangers: Set<number>,
+): Promise<readonly ProcessIdentity[]> {
   const all = new Map<
     number,
     { readonly parent: number; readonly session: number; readonly startTime: number }
   >();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = processStat(Number(name));
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !strangers.has(Number(name)));
+  for (const [n, name] of pids.entries()) {
+    if (n % LOOKED_AT_ONCE === LOOKED_AT_ONCE - 1) await turn();
+    const pid = Number(name);
+    const stat = processStat(pid);
     if (stat === undefined || stat.state === 'Z' || stat.state === 'X') continue;
-    if (stat.startTime >= leader.startTime) all.set(Number(name), stat);
+    if (stat.startTime >= leader.startTime) all.set(pid, stat);
+    else strangers.add(pid);
   }
   const isLeader = all.get(leader.pid)?.startTime === leader.startTime;
   const descends = (pid: number): boolean => {

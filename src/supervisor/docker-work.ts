@@ -69,6 +69,8 @@ export class DockerWork {
   #limits: Promise<void> = Promise.resolve();
   /** We asked for the end. */
   #isStopped = false;
+  /** Its init was seen on this host. */
+  #isHere = false;
   /** Whether Docker may have a container of ours. */
   #mayExist: boolean;
 
@@ -118,9 +120,10 @@ export class DockerWork {
 
   /** What health checks have to know of the container that runs. */
   target(): HealthTarget {
-    const { paths } = this.#parts;
+    const { paths, host } = this.#parts;
     return {
       facts: this.#expectFacts(),
+      isHere: this.#isHere || host.connection.endpoints.every(({ kind }) => kind === 'unix'),
       engine: (signal) => this.#engine(signal),
       mayRun: () => {
         const init = parseNoted(readJsonFact(paths.init));
@@ -472,6 +475,7 @@ export class DockerWork {
       });
       return;
     }
+    this.#isHere = true;
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));

@@ -9,13 +9,13 @@ import { boundedWords, type CheckResult, type Probe } from '../container/health.
 import type { DockerId } from '../container/identity.ts';
 import type { Engine } from '../docker/engine.ts';
 import { createExec, type ExecFacts, type ExecId, execsOf, inspectExec, runExec } from '../docker/exec.ts';
-import { isFault, oneLine } from '../fault.ts';
 import { lastLine } from '../host/child.ts';
 import type { Log } from '../host/log.ts';
 import { endMarked } from '../host/marked-processes.ts';
 import { rest } from '../host/pauses.ts';
 import type { Turns } from './turns.ts';
 
+/** Its value begins with the container's id: containers can share their processes' namespace. */
 export const MARK = 'DEIMOS_HEALTH_CHECK';
 
 /** A turn is for beginning: what takes longer than this lets the next one begin. */
@@ -52,27 +52,33 @@ export class CommandChecks {
     this.#parts = parts;
   }
 
-  /** One check; never two at once. Rejects with the signal's reason when that is aborted: the command is left to itself. */
+  /**
+   * One check; never two at once. Rejects with the signal's reason when that is aborted: the command is left to itself.
+   * Faults of Docker, and errors of the host, pass through: they are no results.
+   */
   async check(signal: AbortSignal): Promise<CheckResult> {
     const giveBack = await this.#parts.turns.take(signal);
+    // All that is asked of Docker takes part in the turn, and for some containers it may hang.
+    const longest = setTimeout(giveBack, TURN_MS).unref();
     try {
       const engine = await this.#parts.engine(signal);
       if (!(await this.#endLeft(engine, signal)))
         return { kind: 'failed', why: 'the command of an earlier check has not ended' };
-      const mark = `${MARK}=${randomBytes(12).toString('hex')}`;
+      const mark = `${this.#marks()}${randomBytes(12).toString('hex')}`;
       const { argv, environment } = this.#parts.probe;
       const order = { argv, environment: [...environment, mark] };
       const exec = await createExec(engine, this.#parts.id, order, signal);
       this.#left = [{ exec, mark }];
-      const longest = setTimeout(giveBack, TURN_MS).unref();
-      return await this.#run(engine, { exec, mark }, signal).finally(() => clearTimeout(longest));
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!isFault(error)) throw error;
-      return { kind: 'unknown', why: oneLine(error) };
+      return await this.#run(engine, { exec, mark }, signal);
     } finally {
+      clearTimeout(longest);
       giveBack();
     }
+  }
+
+  /** How the marks of this container's checks begin. */
+  #marks(): string {
+    return `${MARK}=${this.#parts.id}-`;
   }
 
   async #run(engine: Engine, begun: Begun, signal: AbortSignal): Promise<CheckResult> {
@@ -99,7 +105,7 @@ export class CommandChecks {
     }
     // Asked for, and perhaps yet to begin: it stays among those that are seen to.
     if (facts === 'absent' || facts.exitCode === undefined)
-      return { kind: 'unknown', why: 'Docker does not say how the command ended' };
+      return { kind: 'unknown', why: 'Docker does not say how the command ended', mayLast: true };
     this.#left = [];
     if (facts.exitCode === 0) return { kind: 'passed' };
     return { kind: 'failed', why: `exit status ${facts.exitCode}${output.inWords()}` };
@@ -121,7 +127,7 @@ export class CommandChecks {
       const inspected = await engine.inspect(this.#parts.id, signal);
       const execs = inspected === 'absent' ? [] : execsOf(inspected.raw);
       // Which of them is ours only the mark tells: a person's `docker exec` has none.
-      for (const exec of execs) await this.#endOne(engine, exec, `${MARK}=`, signal);
+      for (const exec of execs) await this.#endOne(engine, exec, this.#marks(), signal);
       this.#hasLooked = true;
     }
     for (const { exec, mark } of this.#left) {

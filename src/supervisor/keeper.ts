@@ -1,6 +1,7 @@
 // Looks after one container from its acceptance to its removal. It carries out the steps that container/life.ts decides,
 // one event at a time, and turns what comes of them into events. What takes long runs beside the queue and reports back;
-// what has to be on disk before the next step is waited for.
+// what has to be on disk before the next step is waited for, but by no step that ends a container: a disk that is full
+// keeps none running.
 
 import { type Health, type HealthPlan, planHealth } from '../container/health.ts';
 import type { MesosContainerId } from '../container/identity.ts';
@@ -26,6 +27,7 @@ import { hasFact } from '../state/store.ts';
 import type { DockerWork } from './docker-work.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
+import { isTerminal } from './kept-updates.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
 import type { Turns } from './turns.ts';
@@ -161,20 +163,22 @@ export class Keeper {
         void this.#docker.applyLimits();
         return;
       case 'note-end':
-        writeFactSync(this.paths.wantedEnd, JSON.stringify(step.end));
+        // The last wish, whichever try it is that the disk takes.
+        this.#note(this.paths.wantedEnd, () => JSON.stringify(this.#life.wantedEnd ?? step.end));
         this.#log.info('end wanted', { cause: step.end.cause, graceMs: step.end.graceMs });
         return;
       case 'note-run-task':
-        writeFactSync(this.paths.runTask, '');
+        this.#note(this.paths.runTask, () => '');
         return;
       case 'stop':
         this.#docker.stop(step.graceMs);
         return;
       case 'report':
-        await this.#report(step.state);
+        if (isTerminal(step.state)) await this.#report(step.state);
+        else this.#beside(this.#report(step.state));
         return;
       case 'report-health':
-        await this.#reportHealth(step.health, step.text);
+        this.#beside(this.#reportHealth(step.health, step.text));
         return;
       case 'begin-checks':
         this.#beginChecks(step.resumed);
@@ -360,9 +364,21 @@ export class Keeper {
     }
   }
 
-  /** An error of what runs beside the queue: a bug, unless we are leaving. */
-  #unlessLeaving(error: unknown): void {
-    if (!this.#stopping.signal.aborted) this.#log.error('a task failed by a bug', { error: oneLine(error) });
+  /** What fails beside the queue does so by a bug, unless we are leaving. */
+  #beside(work: Promise<void>): void {
+    void work.catch((error: unknown) => {
+      if (!this.#stopping.signal.aborted)
+        this.#log.error('a task failed by a bug', { error: oneLine(error) });
+    });
+  }
+
+  /** Written when it returns, so that the next step finds it; beside the queue where the disk does not take it at once. */
+  #note(path: string, fact: () => string): void {
+    const write = async (): Promise<void> => {
+      // Nobody reads it any more, and its directory may be gone.
+      if (this.#life.phase !== 'reported') writeFactSync(path, fact());
+    };
+    this.#beside(this.#durably('noting a fact', write));
   }
 
   async #durably(what: string, work: () => Promise<void>): Promise<void> {
@@ -375,8 +391,7 @@ export class Keeper {
       timer,
       setTimeout(() => {
         this.#timers.delete(timer);
-        if (timer === 'wait-seen')
-          void this.#missWait(ms).catch((error: unknown) => this.#unlessLeaving(error));
+        if (timer === 'wait-seen') this.#beside(this.#missWait(ms));
         else this.tell({ type: 'timeout', timer });
       }, ms),
     );

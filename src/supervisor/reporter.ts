@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Health } from '../container/health.ts';
 import type { LifeEvent } from '../container/life.ts';
-import type { TaskStateNumber } from '../container/termination.ts';
+import { TaskState, type TaskStateNumber } from '../container/termination.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
@@ -46,8 +46,9 @@ export interface TaskReporter {
   /** The task's health as it was reported last, by an earlier supervisor too; undefined where it never was. */
   readonly health: Health | undefined;
   /**
-   * Keeps the update durably and sends it when it may be sent. A state that was reported before is not repeated, nor is a
-   * health; one that comes before RUNNING, or behind a later state, is dropped.
+   * Keeps the update durably and sends it when it may be sent: in the order of the calls, whichever of them are awaited. It
+   * resolves when that is done, on a full disk when there is room again. A state that was reported before is not repeated,
+   * nor is a health; one that comes before RUNNING, or behind a later state, is dropped.
    */
   report(report: Report): Promise<void>;
   /** Says and hears nothing more. Repeatable. */
@@ -75,6 +76,9 @@ const SEND_TRIES_MAX = 50;
 /** A slave answers two Registers one right after the other, unless its host is very busy. */
 const SECOND_ANSWER_MS = 5_000;
 
+/** Reports that the disk does not take yet: more are those of a task whose health changes all the time. */
+export const WAITING_REPORTS_MAX = 100;
+
 /** A slave that has restarted recovers, asks for its executors and gives them 2 s: all of that takes less. */
 const RECONNECT_EXPECTED_MS = 60_000;
 
@@ -83,6 +87,10 @@ export class ExecutorReporter implements TaskReporter {
   readonly #name: string;
   readonly #updates: KeptUpdates;
   readonly #closing = new AbortController();
+  /** Not kept yet, oldest first, but for the one that is being written. */
+  readonly #waiting: Report[] = [];
+  /** Fulfilled when the last of them is kept, or cannot be. */
+  #kept: Promise<void> = Promise.resolve();
   readonly #watcher = { there: () => this.#there(), away: (why?: string) => this.#away(why) };
   #slave: Upid;
   #registered: RegisteredRecord | undefined;
@@ -138,6 +146,27 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   async report(report: Report): Promise<void> {
+    this.#waiting.push(report);
+    this.#boundWaiting();
+    const kept = this.#kept.then(() => this.#reportNext(report));
+    this.#kept = kept.catch(() => {});
+    await kept;
+  }
+
+  /** A full disk must not fill the memory: what is said again and again gives way, the oldest first. */
+  #boundWaiting(): void {
+    if (this.#waiting.length <= WAITING_REPORTS_MAX) return;
+    const at = this.#waiting.findIndex(
+      ({ state, health }) =>
+        state === TaskState.STARTING || (state === TaskState.RUNNING && health !== undefined),
+    );
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  async #reportNext(report: Report): Promise<void> {
+    const at = this.#waiting.indexOf(report);
+    if (at < 0 || this.#closing.signal.aborted) return;
+    this.#waiting.splice(at, 1);
     switch (this.#updates.standing(report.state, report.health)) {
       case 'overtaken':
         return;

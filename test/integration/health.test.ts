@@ -3,10 +3,12 @@
 // Slaves and supervisors live in dockerd's network namespace, where a container's address can be reached.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe } from 'node:test';
 import { Network, TaskState } from '../../src/mesos/messages.ts';
+import { output } from '../support/command.ts';
+import { inspectTask } from '../support/docker-facts.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
@@ -50,6 +52,14 @@ async function untilTold(task: LaunchedTask, what: string): Promise<void> {
   await until(`told: ${what}`, () => told(task).some((line) => line.includes(what)), {
     timeoutMs: PATIENCE_MS,
   });
+}
+
+/** Until there is no room for another byte. */
+function fill(path: string): void {
+  const page = Buffer.alloc(4096, 1);
+  assert.throws(() => {
+    for (;;) appendFileSync(path, page);
+  }, /ENOSPC/);
 }
 
 function processesWith(word: string): readonly number[] {
@@ -342,6 +352,51 @@ describe('the health of a command task', {
     assertContent(slave);
     assert.deepEqual(await sandboxFile(task, 'stderr'), '');
   });
+
+  onItsOwn(
+    'keeps nothing running on a full disk: a kill stops it, and all is told in order when there is room',
+    async (host) => {
+      await mkdir(host.root, { mode: 0o700 });
+      await output(['mount', '-t', 'tmpfs', '-o', 'size=2m,mode=700', 'none', host.root]);
+      try {
+        const slave = await slaveOf(host, { capabilities: [TASK_KILLING_STATE] });
+        const task = await slave.launch(
+          commandTask({
+            image: IMAGES.busybox,
+            value: OBEDIENT,
+            healthCheck: byCommand(`${COUNT}; [ ! -e bad ]`, { consecutive_failures: 1000 }),
+          }),
+        );
+        await untilTold(task, 'health check passed');
+        const state = `${host.root}/mesos/${task.containerId}`;
+        await until('all is acknowledged', () => readdirSync(`${state}/updates`).length === 0);
+        const before = told(task);
+        fill(`${host.root}/filling`);
+        await writeFile(`${task.sandbox}/fs/bad`, '');
+        const count = countOf(task);
+        await until('failures are to be told', () => countOf(task) > count + 2, { timeoutMs: PATIENCE_MS });
+        await slave.killTask(task);
+        const isEnded = async () => !(await inspectTask(host.dockerd, task)).State.Running;
+        await until('the container has ended', isEnded, { timeoutMs: PATIENCE_MS });
+        assert.deepEqual(told(task), before);
+        await rm(`${host.root}/filling`);
+        const termination = await task.gone(PATIENCE_MS);
+        const later = told(task).slice(before.length);
+        const failures = later.slice(0, -2);
+        assert.ok(failures.length > 0);
+        for (const [n, line] of failures.entries())
+          assert.equal(line, `1 false health check failed ${n + 1} of 1000 times: exit status 1`);
+        assert.deepEqual(later.slice(-2), [
+          '8 - The framework asked for the end of the task',
+          `4 - ${termination?.message}`,
+        ]);
+        assert.match(readFileSync(`${state}/wanted-end`, 'utf8'), /"cause":"kill"/);
+        assertContent(slave);
+      } finally {
+        await output(['umount', '--lazy', host.root]);
+      }
+    },
+  );
 
   onItsOwn(
     'that changes while nothing is acknowledged is told in order, and again to a slave that comes back',

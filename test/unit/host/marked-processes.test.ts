@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { afterEach, describe, it } from 'node:test';
 import { endMarked } from '../../../src/host/marked-processes.ts';
 import { allPids, argvOf, isAlive, killAll } from '../../support/proc.ts';
@@ -62,6 +64,47 @@ describe('what a marked process has started', () => {
       assert.deepEqual([sleepers(seconds).length, isAlive(pid)], [1, true]);
     } finally {
       await killAll(sleepers(seconds));
+    }
+  });
+});
+
+describe('whoever runs on the same host', () => {
+  const read = fs.readFileSync;
+  afterEach(() => {
+    fs.readFileSync = read;
+    syncBuiltinESMExports();
+  });
+
+  it('is looked at once if older, a few at a time, however often what is new is looked for', async () => {
+    const others = spawn('/bin/sh', ['-c', 'for n in $(seq 120); do sleep 1000 & done; echo ready; wait'], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    assert.ok(others.pid !== undefined && others.stdout !== null);
+    try {
+      await once(others.stdout, 'data');
+      const mark = uniqueMark();
+      const pid = await shell('', mark);
+      const looks = new Map<string, number>();
+      let inThisTurn = 0;
+      let mostInOneTurn = 0;
+      const counting = (path: unknown, options: unknown): unknown => {
+        looks.set(String(path), (looks.get(String(path)) ?? 0) + 1);
+        if (inThisTurn === 0)
+          setImmediate(() => {
+            inThisTurn = 0;
+          });
+        inThisTurn += 1;
+        mostInOneTurn = Math.max(mostInOneTurn, inThisTurn);
+        return Reflect.apply(read, fs, [path, options]);
+      };
+      fs.readFileSync = counting as typeof read;
+      syncBuiltinESMExports();
+      assert.equal(await endMarked(pid, mark, SIGNAL), 1);
+      assert.equal(looks.get(`/proc/${others.pid}/stat`), 1);
+      assert.ok(mostInOneTurn < 120, `${mostInOneTurn} reads in one turn`);
+    } finally {
+      process.kill(-others.pid, 'SIGKILL');
     }
   });
 });
