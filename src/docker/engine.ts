@@ -197,10 +197,16 @@ export class Engine {
     );
   }
 
-  /** Sends a signal; does not wait for the end. Safe to call twice. */
+  /** Its own stop signal, SIGTERM unless the image or the options say otherwise; does not wait for the end. */
+  async sendStopSignal(id: DockerId, signal: AbortSignal): Promise<'stopped' | 'already-stopped' | 'absent'> {
+    const found = await this.inspect(id, signal);
+    return found === 'absent' ? found : await this.kill(id, found.stopSignal || 'SIGTERM', signal);
+  }
+
+  /** Sends a signal, by a name or number that Docker knows; does not wait for the end. Safe to call twice. */
   async kill(
     id: DockerId,
-    name: NodeJS.Signals,
+    name: string,
     signal: AbortSignal,
   ): Promise<'stopped' | 'already-stopped' | 'absent'> {
     const options = { query: { signal: name } };

@@ -31,18 +31,26 @@ export async function stopContainer(
   graceMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const begin = (what: string, work: (engine: Engine) => Promise<unknown>): void => {
-    void ask(what, work).catch((error: unknown) => {
-      if (!signal.aborted) log.warning(`${what} failed`, { error: oneLine(error) });
-    });
+  const failed = (what: string, error: unknown): void => {
+    if (!signal.aborted) log.warning(`${what} failed`, { error: oneLine(error) });
   };
-  begin('stopping the container', (engine) => engine.stop(id, graceMs / 1000, signal));
-  // Docker counts whole seconds and is given the next one.
-  if (graceMs % 1000 !== 0) {
+  const begin = (what: string, work: (engine: Engine) => Promise<unknown>): void => {
+    void ask(what, work).catch((error: unknown) => failed(what, error));
+  };
+  if (graceMs % 1000 === 0) {
+    begin('stopping the container', (engine) => engine.stop(id, graceMs / 1000, signal));
+    await rest(graceMs + KILL_AFTER_MS, signal);
+  } else {
+    // Docker counts whole seconds. The grace begins when the signal is sent; a Docker that hangs is not waited for long.
+    const sent = ask('stopping the container', (engine) => engine.sendStopSignal(id, signal));
+    await Promise.race([
+      sent.catch((error: unknown) => failed('stopping the container', error)),
+      rest(KILL_AFTER_MS, signal),
+    ]);
     await rest(graceMs, signal);
     begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
     await rest(KILL_AFTER_MS, signal);
-  } else await rest(graceMs + KILL_AFTER_MS, signal);
+  }
   log.warning('the container does not end, killing it', { graceMs });
   begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
   await rest(KILL_PID_AFTER_MS, signal);

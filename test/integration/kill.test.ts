@@ -212,8 +212,8 @@ describe('the end of a task from outside', {
         }),
       );
       assert.equal(none?.[0], 'stop 0');
-      // Docker counts whole seconds.
-      assert.deepEqual(some?.slice(0, 2), ['stop 2', 'kill SIGKILL']);
+      // Docker's own count is of whole seconds.
+      assert.deepEqual(some?.slice(0, 2), ['kill SIGTERM', 'kill SIGKILL']);
     });
 
     on('destroy does not wait for a long grace that a kill has granted', async (host) => {
@@ -243,7 +243,7 @@ describe('the end of a task from outside', {
       own: string | undefined,
       asked: string,
     ])[] = [
-      ['5 s unless it says', '0.22.2', undefined, 'stop 3'],
+      ['5 s unless it says', '0.22.2', undefined, 'kill SIGTERM'],
       ['that of its environment', '0.28.3', undefined, 'stop 10'],
       ["the executor's own before that of its environment", '1.0.4', '4secs', 'stop 10'],
     ];
