@@ -20,7 +20,7 @@ const ACCEPT_TIMEOUT_MS = 20_000;
 
 /** Variables of the slave's environment that a container, a fetch, Docker's client or TLS to the slave may need; all others stop here. */
 const WANTED_VARIABLE =
-  /^(MESOS_\w+|SSL_(ENABLED|SUPPORT_DOWNGRADE|(KEY|CERT|CA)_FILE|CA_DIR|(VERIFY|REQUIRE)_CERT)|(https?|ftp|all|no)_proxy|(HTTPS?|FTP|ALL|NO)_PROXY|AWS_\w+|HADOOP_HOME|JAVA_HOME|DOCKER_(HOST|CONFIG|TLS_VERIFY|CERT_PATH))$/;
+  /^(MESOS_\w+|(LIBPROCESS_)?SSL_(ENABLED|SUPPORT_DOWNGRADE|(KEY|CERT|CA)_FILE|CA_DIR|(VERIFY|REQUIRE)_CERT)|(https?|ftp|all|no)_proxy|(HTTPS?|FTP|ALL|NO)_PROXY|AWS_\w+|HADOOP_HOME|JAVA_HOME|DOCKER_(HOST|CONFIG|TLS_VERIFY|CERT_PATH))$/;
 
 export interface Launched {
   readonly root: string;

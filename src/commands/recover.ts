@@ -1,10 +1,11 @@
 // `deimos recover`: the slave starts. Everything that still runs is looked after again when this returns: the supervisor's
 // start is the recovery, this only makes sure that there is one. Docker may be down meanwhile.
 
+import { mkdirSync } from 'node:fs';
 import { errnoOf, isFault, oneLine } from '../fault.ts';
-import { readFact, writeFactSync } from '../host/facts.ts';
+import { writeFactSync } from '../host/facts.ts';
 import { callerOfSession } from '../host/processes.ts';
-import { type ContainerPaths, containerPaths } from '../state/layout.ts';
+import { containerPaths, rootPaths } from '../state/layout.ts';
 import { rootsInUse } from '../state/root.ts';
 import { listIds, needsSupervisor } from '../state/store.ts';
 import { realWorkDirectory } from '../state/work-directory.ts';
@@ -17,11 +18,8 @@ const READY_TIMEOUT_MS = 2_000;
 /** Exit status 0, since any other ends the slave. Fault `config` if the state root cannot be told. */
 export async function recover(call: Call): Promise<number> {
   for (const root of rootsInUse(call.configuredRoot())) {
-    const unfinished = listIds(root)
-      .ids.map((id) => containerPaths(root, id))
-      .filter(needsSupervisor);
-    if (unfinished.length === 0) continue;
-    noteSlave(call, unfinished);
+    if (!listIds(root).ids.some((id) => needsSupervisor(containerPaths(root, id)))) continue;
+    noteSlave(call, root);
     try {
       await ask(root, { op: 'ready' }, { timeoutMs: READY_TIMEOUT_MS, start: call.supervisorStart() });
     } catch (error) {
@@ -33,18 +31,18 @@ export async function recover(call: Call): Promise<number> {
 }
 
 /** The slave dials its executors as soon as we have returned, in ways that may be new: its `wait` would tell too late. */
-function noteSlave(call: Call, containers: readonly ContainerPaths[]): void {
+function noteSlave(call: Call, root: string): void {
   const workDirectory = realWorkDirectory(call.environment.MESOS_WORK_DIRECTORY);
   const slave = workDirectory === undefined ? undefined : callerOfSession();
-  if (slave === undefined) return;
-  for (const paths of containers) {
-    try {
-      if (readFact(paths.workDirectory)?.trim() === workDirectory)
-        writeFactSync(paths.slaveProcess, JSON.stringify(slave));
-    } catch (error) {
-      // A full disk must not end the slave.
-      if (!isFault(error) && errnoOf(error) === undefined) throw error;
-      call.log.error('a fact could not be written', { path: paths.slaveProcess, error: oneLine(error) });
-    }
+  if (workDirectory === undefined || slave === undefined) return;
+  const paths = rootPaths(root);
+  const path = paths.slave(workDirectory);
+  try {
+    mkdirSync(paths.slaves, { recursive: true, mode: 0o700 });
+    writeFactSync(path, JSON.stringify(slave));
+  } catch (error) {
+    // A full disk must not end the slave.
+    if (!isFault(error) && errnoOf(error) === undefined) throw error;
+    call.log.error('a fact could not be written', { path, error: oneLine(error) });
   }
 }

@@ -40,7 +40,7 @@ export async function dial(slave: Upid, ssl: SlaveSsl | undefined, bound: AbortS
       if (ssl.downgrade) return { socket: await dialPlain(slave, bound), secure: false };
       throw new Fault(
         'refused',
-        `the slave ${formatUpid(slave)} does not speak TLS, which its SSL_ENABLED without SSL_SUPPORT_DOWNGRADE demands`,
+        `the slave ${formatUpid(slave)} does not speak TLS, which its ${ssl.prefix}SSL_ENABLED without SSL_SUPPORT_DOWNGRADE demands`,
       );
     }
     if (ssl.verify) await checkIdentity(slave, ssl, socket, own.cert, bound);
@@ -123,7 +123,10 @@ async function checkIdentity(
   const name = await abortable(nameOf(slave), bound);
   if (name !== undefined && (await isFor(certificate, [name]))) return;
   const names = [slave.ip, hostname(), ...(name === undefined ? [] : [name])].join(', ');
-  throw new Fault('refused', `${named} is for none of ${names}, and is not the one in its SSL_CERT_FILE`);
+  throw new Fault(
+    'refused',
+    `${named} is for none of ${names}, and is not the one in its ${ssl.prefix}SSL_CERT_FILE`,
+  );
 }
 
 async function isFor(certificate: PeerCertificate, names: readonly string[]): Promise<boolean> {

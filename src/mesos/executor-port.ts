@@ -52,6 +52,8 @@ interface Registration {
   readonly handler: SlaveMessageHandler;
   /** What its slave wants now. */
   readonly ssl: () => SlaveSsl | undefined;
+  /** At which of our addresses its slave finds us. */
+  readonly ip: string;
 }
 
 export interface ExecutorPortOptions {
@@ -118,15 +120,17 @@ export class ExecutorPort {
 
   /**
    * Messages to `name` go to `handler` from now on; a second call replaces the first's handler. `ssl` is asked at each
-   * connection and message. To whoever begins with TLS the certificate is shown of the slave that registered last.
+   * connection and message. To whoever begins with TLS the certificate is shown of the slave that registered last for
+   * the address `ip` that was dialled, or of the last at all where none of that address has one.
    */
   register(
     name: string,
     handler: SlaveMessageHandler,
     ssl: () => SlaveSsl | undefined = () => undefined,
+    ip: string = LOOPBACK,
   ): void {
     this.#names.delete(name);
-    this.#names.set(name, { handler, ssl });
+    this.#names.set(name, { handler, ssl, ip });
   }
 
   /** Messages to `name` are answered with 404 from now on, those already read included. Twice is no error. */
@@ -170,8 +174,10 @@ export class ExecutorPort {
   }
 
   async #shakeHands(raw: Socket, connection: Connection): Promise<void> {
-    const settings = [...this.#names.values()].flatMap(({ ssl }) => ssl() ?? []);
-    const own = settings.at(-1);
+    const registrations = [...this.#names.values()].map(({ ssl, ip }) => ({ ssl: ssl(), ip }));
+    const settings = registrations.flatMap(({ ssl }) => ssl ?? []);
+    const there = registrations.flatMap(({ ssl, ip }) => (ip === raw.localAddress ? (ssl ?? []) : []));
+    const own = there.at(-1) ?? settings.at(-1);
     if (own === undefined) {
       raw.end(NO_TLS_HERE, () => raw.destroy());
       return;
@@ -250,11 +256,15 @@ export class ExecutorPort {
     if (registration === undefined) return undefined;
     const ssl = registration.ssl();
     if (ssl !== undefined && secure === undefined && !ssl.downgrade) {
-      this.#refused(`a plain connection, of a slave with SSL_ENABLED and without SSL_SUPPORT_DOWNGRADE`);
+      this.#refused(
+        `a plain connection, of a slave with ${ssl.prefix}SSL_ENABLED and without SSL_SUPPORT_DOWNGRADE`,
+      );
       return undefined;
     }
     if (ssl !== undefined && secure !== undefined && !secure.mayBe(ssl)) {
-      this.#refused('a TLS connection without the certificate that SSL_REQUIRE_CERT of the slave demands');
+      this.#refused(
+        `a TLS connection without the certificate that ${ssl.prefix}SSL_REQUIRE_CERT of the slave demands`,
+      );
       return undefined;
     }
     return { name, message };

@@ -3,6 +3,8 @@
 // itself.
 
 export interface SlaveSsl {
+  /** Before the names of the variables, where SSL was switched on by the newer ones: for messages. */
+  readonly prefix: '' | 'LIBPROCESS_';
   /** SSL_SUPPORT_DOWNGRADE: it takes and tries plain connections too. */
   readonly downgrade: boolean;
   /** SSL_VERIFY_CERT: whoever it dials must have a certificate for the name of the dialled address. REQUIRE_CERT implies it. */
@@ -16,15 +18,20 @@ export interface SlaveSsl {
   readonly caDirectory: string | undefined;
 }
 
-/** undefined for a slave without SSL. A switch is on with `1` or `true`; with anything else a slave does not even start. */
+/**
+ * undefined for a slave without SSL. A switch is on with `1` or `true`; with anything else a slave does not even start.
+ * Newer slaves know each variable as LIBPROCESS_SSL_… too, which goes before SSL_….
+ */
 export function parseSlaveSsl(
   environment: Readonly<Record<string, string | undefined>>,
 ): SlaveSsl | undefined {
-  const isOn = (name: string): boolean => ['1', 'true'].includes(environment[name] ?? '');
-  const path = (name: string): string | undefined => environment[name] || undefined;
+  const value = (name: string): string => environment[`LIBPROCESS_${name}`] ?? environment[name] ?? '';
+  const isOn = (name: string): boolean => ['1', 'true'].includes(value(name));
+  const path = (name: string): string | undefined => value(name) || undefined;
   if (!isOn('SSL_ENABLED')) return undefined;
   const require = isOn('SSL_REQUIRE_CERT');
   return {
+    prefix: environment.LIBPROCESS_SSL_ENABLED === undefined ? '' : 'LIBPROCESS_',
     downgrade: isOn('SSL_SUPPORT_DOWNGRADE'),
     verify: require || isOn('SSL_VERIFY_CERT'),
     require,

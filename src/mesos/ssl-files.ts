@@ -33,19 +33,20 @@ export interface OwnCertificate {
 
 /** Key and certificate, which fit each other. */
 export async function readOwnCertificate(ssl: SlaveSsl): Promise<OwnCertificate> {
-  const cert = await readNamed('SSL_CERT_FILE', ssl.certFile);
-  const key = await readNamed('SSL_KEY_FILE', ssl.keyFile);
+  const cert = await readNamed(ssl, 'SSL_CERT_FILE', ssl.certFile);
+  const key = await readNamed(ssl, 'SSL_KEY_FILE', ssl.keyFile);
   const { createSecureContext } = await import('node:tls');
-  try {
-    createSecureContext({ ...LENIENT, cert });
-  } catch (error) {
-    throw unusable(`SSL_CERT_FILE of the slave, ${ssl.certFile}, is no certificate`, error);
-  }
   try {
     createSecureContext({ ...LENIENT, cert, key });
   } catch (error) {
+    // Which of the two is wrong is looked into only then: this is done for each connection.
+    try {
+      createSecureContext({ ...LENIENT, cert });
+    } catch (wrong) {
+      throw unusable(`${ssl.prefix}SSL_CERT_FILE of the slave, ${ssl.certFile}, is no certificate`, wrong);
+    }
     throw unusable(
-      `SSL_KEY_FILE of the slave, ${ssl.keyFile}, is no key for its SSL_CERT_FILE ${ssl.certFile}`,
+      `${ssl.prefix}SSL_KEY_FILE of the slave, ${ssl.keyFile}, is no key for its SSL_CERT_FILE ${ssl.certFile}`,
       error,
     );
   }
@@ -58,13 +59,16 @@ export async function readAuthorities(ssl: SlaveSsl): Promise<readonly string[]>
   const found: string[] = [];
   const add = (text: string): void => void found.push(...(text.match(PEM_CERTIFICATE) ?? []));
   if (ssl.caFile !== undefined) {
-    add((await readNamed('SSL_CA_FILE', ssl.caFile)).toString('latin1'));
+    add((await readNamed(ssl, 'SSL_CA_FILE', ssl.caFile)).toString('latin1'));
     if (found.length === 0)
-      throw new Fault('refused', `SSL_CA_FILE of the slave, ${ssl.caFile}, has no certificate in it`);
+      throw new Fault(
+        'refused',
+        `${ssl.prefix}SSL_CA_FILE of the slave, ${ssl.caFile}, has no certificate in it`,
+      );
   }
   if (ssl.caDirectory !== undefined) {
-    for (const name of await listHashed(ssl.caDirectory))
-      add((await readNamed('SSL_CA_DIR', join(ssl.caDirectory, name))).toString('latin1'));
+    for (const name of await listHashed(ssl, ssl.caDirectory))
+      add((await readNamed(ssl, 'SSL_CA_DIR', join(ssl.caDirectory, name))).toString('latin1'));
   }
   if (ssl.caFile === undefined && ssl.caDirectory === undefined) {
     const { getCACertificates } = await import('node:tls');
@@ -75,7 +79,7 @@ export async function readAuthorities(ssl: SlaveSsl): Promise<readonly string[]>
       new X509Certificate(pem);
     } catch (error) {
       throw unusable(
-        `SSL_CA_FILE or SSL_CA_DIR of the slave, ${placeOf(ssl)}, has a broken certificate`,
+        `${ssl.prefix}SSL_CA_FILE or SSL_CA_DIR of the slave, ${placeOf(ssl)}, has a broken certificate`,
         error,
       );
     }
@@ -97,35 +101,38 @@ export async function fingerprintsOf(certificates: readonly (string | Buffer)[])
   });
 }
 
-async function readNamed(variable: string, path: string | undefined): Promise<Buffer> {
-  if (path === undefined) throw new Fault('refused', `the slave has SSL_ENABLED, but no ${variable}`);
-  checkAbsolute(variable, path);
+async function readNamed(ssl: SlaveSsl, variable: string, path: string | undefined): Promise<Buffer> {
+  const name = `${ssl.prefix}${variable}`;
+  if (path === undefined)
+    throw new Fault('refused', `the slave has ${ssl.prefix}SSL_ENABLED, but no ${name}`);
+  checkAbsolute(name, path);
   try {
     return await readFile(path);
   } catch (error) {
-    throw cannotRead(variable, path, error);
+    throw cannotRead(name, path, error);
   }
 }
 
-async function listHashed(path: string): Promise<readonly string[]> {
-  checkAbsolute('SSL_CA_DIR', path);
+async function listHashed(ssl: SlaveSsl, path: string): Promise<readonly string[]> {
+  const name = `${ssl.prefix}SSL_CA_DIR`;
+  checkAbsolute(name, path);
   try {
-    return (await readdir(path)).filter((name) => HASHED_NAME.test(name)).sort();
+    return (await readdir(path)).filter((entry) => HASHED_NAME.test(entry)).sort();
   } catch (error) {
-    throw cannotRead('SSL_CA_DIR', path, error);
+    throw cannotRead(name, path, error);
   }
 }
 
 /** The slave's own working directory is not ours to know. */
-function checkAbsolute(variable: string, path: string): void {
+function checkAbsolute(name: string, path: string): void {
   if (!path.startsWith('/'))
-    throw new Fault('refused', `${variable} of the slave, ${path}, is not an absolute path`);
+    throw new Fault('refused', `${name} of the slave, ${path}, is not an absolute path`);
 }
 
-function cannotRead(variable: string, path: string, error: unknown): Fault {
+function cannotRead(name: string, path: string, error: unknown): Fault {
   const code = errnoOf(error);
   if (code === undefined) throw error;
-  return new Fault('refused', `cannot read ${variable} of the slave, ${path}: ${code}`, error);
+  return new Fault('refused', `cannot read ${name} of the slave, ${path}: ${code}`, error);
 }
 
 /** OpenSSL's reason is a fixed text; its messages hold nothing of the file. */

@@ -3,6 +3,9 @@
 
 import type { DockerId, MesosContainerId } from '../container/identity.ts';
 
+/** Of a file name made of a path, in bytes: room is left for the suffix under which a fact is written. */
+const NAME_LENGTH_MAX = 200;
+
 export interface RootPaths {
   readonly root: string;
   /** A directory for each container. */
@@ -19,6 +22,9 @@ export interface RootPaths {
   readonly socket: string;
   /** The executor port that was used last, kept so that a supervisor comes back on the same one. */
   readonly port: string;
+  /** The slave of a work directory that called `recover` last: pid and start time. */
+  readonly slaves: string;
+  slave(workDirectory: string): string;
   readonly supervisorLog: string;
   /** The lock of `state --rm`. */
   readonly cleanupLock: string;
@@ -26,6 +32,7 @@ export interface RootPaths {
 
 export function rootPaths(root: string): RootPaths {
   const supervisor = `${root}/supervisor`;
+  const slaves = `${supervisor}/slaves`;
   return {
     root,
     containers: `${root}/mesos`,
@@ -36,6 +43,8 @@ export function rootPaths(root: string): RootPaths {
     wakeLock: `${supervisor}/wake`,
     socket: `${supervisor}/socket`,
     port: `${supervisor}/port`,
+    slaves,
+    slave: (workDirectory) => `${slaves}/${encodeURIComponent(workDirectory).slice(-NAME_LENGTH_MAX)}`,
     supervisorLog: `${supervisor}/log`,
     cleanupLock: `${root}/cleanup`,
   };
@@ -106,8 +115,6 @@ export interface ContainerPaths {
   readonly removed: string;
   /** Which caller's `wait` has been here. */
   readonly waitSeen: string;
-  /** The slave that has come back since and called `recover`: pid and start time. */
-  readonly slaveProcess: string;
   /** Exists once the Termination has reached its slave. */
   readonly delivered: string;
 
@@ -155,7 +162,6 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     children: `${directory}/children`,
     removed: `${directory}/removed`,
     waitSeen: `${directory}/wait-seen`,
-    slaveProcess: `${directory}/slave-process`,
     delivered: `${directory}/delivered`,
     locks,
     lock: (name) => `${locks}/${name}`,

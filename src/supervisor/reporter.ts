@@ -126,7 +126,7 @@ export class ExecutorReporter implements TaskReporter {
       this.#name = `deimos-${randomBytes(16).toString('hex')}`;
       writeFactSync(paths.executorName, `${this.#name}\n`);
     }
-    parts.port.register(this.#name, (message) => this.#heard(message), parts.ssl);
+    parts.port.register(this.#name, (message) => this.#heard(message), parts.ssl, parts.ip);
   }
 
   async dial(): Promise<void> {

@@ -1,28 +1,61 @@
 // What a slave wants of connections. Its environment at launch says so, and is kept; a slave that was restarted since
-// may have SSL switched on or off, and then its living process says better. Read when asked, never kept in memory.
+// may have SSL switched on or off, and then its living process says better. Asked at each message and by whoever
+// connects, so it is looked up once a second for each slave; a slave that comes back says so (`recover`), and what was
+// known is forgotten.
 
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../fault.ts';
 import { readJsonFact } from '../host/facts.ts';
 import { isAlive, parseProcess } from '../host/processes.ts';
 import { parseSlaveSsl, type SlaveSsl } from '../mesos/slave-ssl.ts';
-import type { ContainerPaths } from '../state/layout.ts';
+import { containerPaths, rootPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
+
+const KNOWN_MS = 1_000;
 
 export function sslAtLaunch({ slaveEnvironment }: RequestRecord): SlaveSsl | undefined {
   return parseSlaveSsl(slaveEnvironment);
 }
 
-/** Of the slave that called `recover` or `wait` last, if it lives and its environment may be read; else as at launch. */
-export function sslNow(request: RequestRecord, paths: ContainerPaths): SlaveSsl | undefined {
-  for (const fact of [paths.slaveProcess, paths.waitSeen]) {
-    const slave = parseProcess(readJsonFact(fact));
-    if (slave === undefined || !isAlive(slave)) continue;
-    const environment = environmentOf(slave.pid);
-    // Read, and not another's: the pid was not given away meanwhile.
-    if (environment !== undefined && isAlive(slave)) return parseSlaveSsl(environment);
+export class SlaveSettings {
+  readonly #root: string;
+  readonly #nowMs: () => number;
+  /** By the slave's work directory. */
+  readonly #known = new Map<string, { readonly ssl: SlaveSsl | undefined; readonly sinceMs: number }>();
+
+  constructor(root: string, nowMs: () => number = () => performance.now()) {
+    this.#root = root;
+    this.#nowMs = nowMs;
   }
-  return sslAtLaunch(request);
+
+  /** Of the slave that called `recover`, or `wait` for this container, last, if it lives and its environment may be read; else as at launch. */
+  sslNow(request: RequestRecord): SlaveSsl | undefined {
+    const slave = request.workDirectory ?? request.task.containerId;
+    const now = this.#nowMs();
+    const known = this.#known.get(slave);
+    if (known !== undefined && now - known.sinceMs < KNOWN_MS) return known.ssl;
+    const ssl = this.#lookUp(request);
+    this.#known.set(slave, { ssl, sinceMs: now });
+    return ssl;
+  }
+
+  /** A slave has come back. */
+  forget(): void {
+    this.#known.clear();
+  }
+
+  #lookUp(request: RequestRecord): SlaveSsl | undefined {
+    const { workDirectory, task } = request;
+    const facts = workDirectory === undefined ? [] : [rootPaths(this.#root).slave(workDirectory)];
+    for (const fact of [...facts, containerPaths(this.#root, task.containerId).waitSeen]) {
+      const slave = parseProcess(readJsonFact(fact));
+      if (slave === undefined || !isAlive(slave)) continue;
+      const environment = environmentOf(slave.pid);
+      // Read, and not another's: the pid was not given away meanwhile.
+      if (environment !== undefined && isAlive(slave)) return parseSlaveSsl(environment);
+    }
+    return sslAtLaunch(request);
+  }
 }
 
 /** undefined where it cannot be read, or is empty: of a process that has overwritten it or is ending. */

@@ -11,6 +11,9 @@ import { formatUpid, type Upid } from '../mesos/upid.ts';
 
 /** A slave whose listen queue is full is given these tries (some 3 s in all) before it counts as away. */
 const CONNECT_TRIES = 4;
+/** Certificate and key are renewed one after the other, and a slave is restarted for them: TLS may come about again. */
+const REFUSED_MS = 30_000;
+const REFUSED_PAUSE_MS_MAX = 3_000;
 
 export interface SlaveWatcher {
   there(): void;
@@ -18,15 +21,24 @@ export interface SlaveWatcher {
   away(why?: string): void;
 }
 
+interface Watch {
+  /** What the slave wants of a connection, as this watcher knows it. */
+  readonly ssl: () => SlaveSsl | undefined;
+  /** Tries in a row, and when the first was, in milliseconds since the process began. */
+  failed: number;
+  sinceMs: number;
+  toldAway: boolean;
+}
+
 /** One slave: it is tried for as long as anybody watches it. */
 interface Entry {
-  /** With how many tries in a row have failed for each. */
-  readonly watchers: Map<SlaveWatcher, number>;
+  /** Who came last stands last. */
+  readonly watchers: Map<SlaveWatcher, Watch>;
   /** Since somebody last had a reason to look again: the pauses grow with them. */
   failures: number;
-  /** What it wants of a connection, asked at each try; its last watcher knows best. */
-  ssl: () => SlaveSsl | undefined;
   link: SlaveLink | undefined;
+  /** The settings under which `link` was made. */
+  linkSsl: SlaveSsl | undefined;
   /** Ends the pause between two tries. */
   poke: () => void;
 }
@@ -35,29 +47,35 @@ export class Slaves {
   readonly #entries = new Map<string, Entry>();
   readonly #signal: AbortSignal;
   readonly #log: Log;
+  readonly #refusedMs: number;
 
-  constructor(signal: AbortSignal, log: Log) {
+  constructor(signal: AbortSignal, log: Log, refusedMs = REFUSED_MS) {
     this.#signal = signal;
     this.#log = log;
+    this.#refusedMs = refusedMs;
   }
 
   /**
    * Tells `watcher` whether the slave is there, now and at each change, until `forget`. Repeatable: a slave that is
-   * being tried with long pauses is tried at once.
+   * being tried with long pauses is tried at once, and a link is made anew where the slave now wants another kind.
    */
   watch(slave: Upid, watcher: SlaveWatcher, ssl: () => SlaveSsl | undefined = () => undefined): void {
     const key = formatUpid(slave);
     const before = this.#entries.get(key);
-    const entry = before ?? { watchers: new Map(), failures: 0, ssl, link: undefined, poke: () => {} };
-    entry.ssl = ssl;
+    const entry = before ?? newEntry();
+    const watch = entry.watchers.get(watcher) ?? newWatch(ssl);
+    entry.watchers.delete(watcher);
+    entry.watchers.set(watcher, { ...watch, ssl });
     entry.failures = 0;
-    if (!entry.watchers.has(watcher)) entry.watchers.set(watcher, 0);
     if (before === undefined) {
       this.#entries.set(key, entry);
       void this.#connect(slave, key, entry);
-    } else if (entry.link?.open === true)
-      queueMicrotask(() => entry.watchers.has(watcher) && watcher.there());
-    else entry.poke();
+    } else if (entry.link?.open !== true) entry.poke();
+    else if (isAsWanted(entry)) queueMicrotask(() => entry.watchers.has(watcher) && watcher.there());
+    else {
+      entry.link.close();
+      void this.#connect(slave, key, entry);
+    }
   }
 
   /** The link is closed when its last watcher is forgotten. Repeatable. */
@@ -90,15 +108,20 @@ export class Slaves {
   async #connect(slave: Upid, key: string, entry: Entry): Promise<void> {
     const wanted = (): boolean => this.#entries.get(key) === entry && !this.#signal.aborted;
     entry.failures = 0;
-    for (const watcher of entry.watchers.keys()) entry.watchers.set(watcher, 0);
+    for (const [watcher, { ssl }] of entry.watchers) entry.watchers.set(watcher, newWatch(ssl));
     while (wanted()) {
-      const ssl = entry.ssl();
+      const ssl = sslOf(entry);
       const link = new SlaveLink(slave, { ssl, onBroken: () => this.#broken(slave, key, entry) });
       let why: string | undefined;
       entry.link = link;
+      entry.linkSsl = ssl;
       try {
         await link.connect(this.#signal);
         if (!wanted()) return link.close();
+        if (!isAsWanted(entry)) {
+          link.close();
+          continue;
+        }
         if (ssl !== undefined)
           this.#log.debug('link to a slave with SSL', { slave: key, secure: link.secure });
         for (const watcher of [...entry.watchers.keys()]) watcher.there();
@@ -109,17 +132,28 @@ export class Slaves {
         if (isFault(error, 'refused')) why = oneLine(error);
       }
       this.#failed(key, entry, why);
-      await this.#pause(pauseMs(entry.failures++), entry);
+      const isWaitedFor = why !== undefined && [...entry.watchers.values()].some((one) => !one.toldAway);
+      const ms = pauseMs(entry.failures++);
+      await this.#pause(isWaitedFor ? Math.min(ms, REFUSED_PAUSE_MS_MAX) : ms, entry);
     }
   }
 
-  /** Each watcher is told once it has seen enough tries, however long others have watched. */
+  /** Each watcher is told once it has seen enough, however long others have watched. */
   #failed(key: string, entry: Entry, why: string | undefined): void {
-    for (const [watcher, failed] of entry.watchers) entry.watchers.set(watcher, failed + 1);
-    const enough = [...entry.watchers].filter(([, failed]) => failed === CONNECT_TRIES);
+    const enough: SlaveWatcher[] = [];
+    for (const [watcher, watch] of entry.watchers) {
+      if (watch.failed++ === 0) watch.sinceMs = performance.now();
+      const isEnough =
+        why === undefined
+          ? watch.failed >= CONNECT_TRIES
+          : performance.now() - watch.sinceMs >= this.#refusedMs;
+      if (watch.toldAway || !isEnough) continue;
+      watch.toldAway = true;
+      enough.push(watcher);
+    }
     if (enough.length > 0 && why !== undefined)
       this.#log.error('no TLS with the slave', { slave: key, error: why });
-    for (const [watcher] of enough) watcher.away(why);
+    for (const watcher of enough) watcher.away(why);
   }
 
   async #pause(ms: number, entry: Entry): Promise<void> {
@@ -135,6 +169,24 @@ export class Slaves {
     // Those that go on without it keep watching: it may be back, or the connection alone may have broken.
     if (entry.watchers.size > 0 && this.#entries.get(key) === entry) void this.#connect(slave, key, entry);
   }
+}
+
+function newEntry(): Entry {
+  return { watchers: new Map(), failures: 0, link: undefined, linkSsl: undefined, poke: () => {} };
+}
+
+function newWatch(ssl: () => SlaveSsl | undefined): Watch {
+  return { ssl, failed: 0, sinceMs: 0, toldAway: false };
+}
+
+/** Of those who still watch, who came last knows best. */
+function sslOf({ watchers }: Entry): SlaveSsl | undefined {
+  return [...watchers.values()].at(-1)?.ssl();
+}
+
+/** A slave that was restarted may want another kind of link than the one that was made before it could say so. */
+function isAsWanted(entry: Entry): boolean {
+  return JSON.stringify(entry.linkSsl) === JSON.stringify(sslOf(entry));
 }
 
 /** How long a slave that lives may take to accept a connection on the loopback. */

@@ -12,7 +12,6 @@ import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
-import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import { parseUpid } from '../mesos/upid.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -35,7 +34,7 @@ import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
 import { serveRequests } from './server.ts';
-import { sslAtLaunch, sslNow } from './slave-settings.ts';
+import { SlaveSettings, sslAtLaunch } from './slave-settings.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
 import { Turns } from './turns.ts';
 
@@ -116,6 +115,7 @@ class Supervisor {
     onRefused: (why) => this.#log.warning('refused at the executor port', { error: why }),
   });
   readonly #slaves: Slaves;
+  readonly #settings: SlaveSettings;
   readonly #hosts: DockerHosts;
   readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
   #listening: Promise<void> | undefined;
@@ -126,6 +126,7 @@ class Supervisor {
     this.#log = log;
     this.#hosts = new DockerHosts(log);
     this.#slaves = new Slaves(this.#leaving.signal, log);
+    this.#settings = new SlaveSettings(root);
   }
 
   /** Knows every container again, and listens under their names. Docker is not asked yet. */
@@ -170,6 +171,8 @@ class Supervisor {
 
   async answer(request: Request): Promise<void> {
     this.#busySince = Date.now();
+    // A slave that comes back, or launches, may be another process than before.
+    if (request.op === 'ready' || request.op === 'run') this.#settings.forget();
     if (request.op === 'ready') return;
     const keeper = this.#keepers.get(request.container);
     switch (request.op) {
@@ -293,7 +296,7 @@ class Supervisor {
     if (reporting) await this.#listen(request.config.executor.port);
     const slave = parseUpid(request.task.slavePid ?? '');
     const ip = reporting ? await findableAt(this.#port, slave, sslAtLaunch(request), log) : LOOPBACK;
-    const ssl = (): SlaveSsl | undefined => sslNow(request, paths);
+    const ssl = () => this.#settings.sslNow(request);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
     const parts: KeeperParts = {

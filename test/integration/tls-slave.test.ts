@@ -2,8 +2,9 @@
 // and comes back meanwhile; and where that cannot be, the task fails in words.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
 import { after, before, describe } from 'node:test';
+import { rootPaths } from '../../src/state/layout.ts';
 import { type Authority, type Certificate, makeAuthority, sslEnvironment } from '../support/certificates.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
@@ -23,7 +24,11 @@ const KILLED = 4;
 const LAUNCH_FAILED = 21;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 60_000;
-const VERSIONS: readonly MesosVersion[] = ['0.28.3', '1.0.4'];
+/** With what the names of its variables begin. */
+const VERSIONS: readonly (readonly [MesosVersion, string])[] = [
+  ['0.28.3', 'SSL_'],
+  ['1.0.4', 'LIBPROCESS_SSL_'],
+];
 
 type Environment = Record<string, string>;
 
@@ -90,9 +95,13 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
     assert.deepEqual(await host.leftovers(), []);
   };
 
-  for (const version of VERSIONS) {
+  for (const [version, prefix] of VERSIONS) {
     on(`${version} has its tasks run, finish and be killed, all of it over TLS`, async (host) => {
-      const slave = await host.slave({ version, environment: sslEnvironment(own) });
+      const entries = Object.entries(sslEnvironment(own));
+      const environment = Object.fromEntries(
+        entries.map(([name, value]) => [name.replace(/^SSL_/, prefix), value]),
+      );
+      const slave = await host.slave({ version, environment });
       const tasks = await Promise.all([running(slave), running(slave)]);
       const [first, second] = tasks;
       await finishes(first);
@@ -195,16 +204,22 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
   });
 
   on('whose key cannot be read fails tasks with the name of the file, until it is mended', async (host) => {
-    const certificate = await authority.issue('IP:127.0.0.1', 'mended');
-    const slave = await host.slave({ environment: sslEnvironment(certificate) });
-    renameSync(certificate.keyFile, `${certificate.keyFile}.away`);
-    await failsInWords(slave, /^cannot read SSL_KEY_FILE of the slave, .*mended\.key: ENOENT$/);
-    renameSync(own.keyFile, certificate.keyFile);
-    await failsInWords(slave, /^SSL_KEY_FILE of the slave, .*mended\.key, is no key for its SSL_CERT_FILE/);
-    renameSync(certificate.keyFile, own.keyFile);
-    renameSync(`${certificate.keyFile}.away`, certificate.keyFile);
+    const [mended, strange] = await Promise.all(
+      ['mended', 'strange'].map((name) => authority.issue('IP:127.0.0.1', name)),
+    );
+    assert.ok(mended !== undefined && strange !== undefined);
+    const slave = await host.slave({ environment: sslEnvironment(mended) });
+    const another = await host.slave({ environment: sslEnvironment(strange) });
+    renameSync(mended.keyFile, `${mended.keyFile}.away`);
+    copyFileSync(own.keyFile, strange.keyFile);
+    await Promise.all([
+      failsInWords(slave, /^cannot read SSL_KEY_FILE of the slave, .*mended\.key: ENOENT$/),
+      failsInWords(another, /^SSL_KEY_FILE of the slave, .*strange\.key, is no key for its SSL_CERT_FILE/),
+    ]);
+    renameSync(`${mended.keyFile}.away`, mended.keyFile);
     await finishes(await running(slave));
     assert.ok(!supervisorLog(host).includes('PRIVATE KEY'));
+    assertContent(another);
     await settled(slave, host);
   });
 
@@ -248,16 +263,19 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
       // Read at each start.
       const environment = { ...first };
       const slave = await host.slave({ checkpoint: true, environment });
-      const task = await running(slave);
+      const tasks = await Promise.all([running(slave), running(slave)]);
       await slave.kill();
       for (const name of Object.keys(environment)) delete environment[name];
       Object.assign(environment, second);
       const since = slave.messages.length;
       slave.dialled.length = 0;
       await slave.start();
-      await slave.reregistered(task, PATIENCE_MS);
+      await Promise.all(tasks.map((task) => slave.reregistered(task, PATIENCE_MS)));
+      // Noted once, however many it has.
+      const { slave: note } = rootPaths(host.root);
+      assert.equal(JSON.parse(readFileSync(note(slave.options.workDirectory), 'utf8')).pid, slave.pid);
       const another = await running(slave);
-      await finishes(task);
+      for (const task of tasks) await finishes(task);
       await killed(slave, another);
       assert.deepEqual(ways(slave, since), switched === 'on' ? SECURE : PLAIN);
       await settled(slave, host);

@@ -403,5 +403,5 @@ export class StandInSlave implements AsyncDisposable {
 }
 
 function sslOf(environment: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => name.startsWith('SSL_')));
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => /^(LIBPROCESS_)?SSL_/.test(name)));
 }

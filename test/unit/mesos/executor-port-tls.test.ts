@@ -56,11 +56,12 @@ describe('ExecutorPort with TLS', () => {
     certificate = own,
     trusted = authority,
   ): SlaveSsl => parseSlaveSsl({ ...sslEnvironment(certificate, trusted), ...more }) ?? assert.fail();
-  const register = (name: string, settings: SlaveSsl | undefined) =>
+  const register = (name: string, settings: SlaveSsl | undefined, ip?: string) =>
     port.register(
       name,
       ({ message }) => heard.push(`${name} ${message}`),
       () => settings,
+      ip,
     );
   async function plain(ip = '127.0.0.1'): Promise<Socket> {
     const socket = connect(port.port, ip);
@@ -198,6 +199,19 @@ describe('ExecutorPort with TLS', () => {
     assert.notEqual(after, before);
     register('first', ssl());
     assert.equal(await shown(), before);
+  });
+
+  it('shows at a slave’s own address the certificate of that slave, whoever registered since', async () => {
+    const ip = '127.0.0.2';
+    const shown = async (host: string) => (await secure({ host })).getPeerCertificate().subjectaltname;
+    register('there', ssl({}, await authority.issue(`IP:${ip}`, 'there')), ip);
+    register('here', ssl());
+    await port.listenAlsoAt(ip);
+    assert.equal(await shown(ip), `IP Address:${ip}`);
+    assert.equal(await shown('127.0.0.1'), 'IP Address:127.0.0.1');
+    port.unregister('here');
+    register('plain', undefined);
+    assert.equal(await shown('127.0.0.1'), `IP Address:${ip}`);
   });
 
   it('says no to TLS where no slave has it, in words of TLS, and goes on', async () => {

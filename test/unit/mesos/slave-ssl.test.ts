@@ -1,4 +1,4 @@
-// The SSL_* variables of a slave as one typed value.
+// The SSL_* or LIBPROCESS_SSL_* variables of a slave as one typed value.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -33,7 +33,21 @@ test('who requires certificates verifies them, too', () => {
 test('the files are those named, an empty name is none', () => {
   const ssl = parseSlaveSsl({ ...FILES, SSL_ENABLED: '1', SSL_CA_FILE: '', SSL_CA_DIR: '/d' });
   assert.deepEqual(ssl, {
-    ...{ downgrade: false, verify: false, require: false },
+    ...{ prefix: '', downgrade: false, verify: false, require: false },
     ...{ keyFile: '/k', certFile: '/c', caFile: undefined, caDirectory: '/d' },
   });
+});
+
+test('the newer names of the variables hold too, and go before the older ones', () => {
+  const newer = {
+    LIBPROCESS_SSL_ENABLED: '1',
+    LIBPROCESS_SSL_KEY_FILE: '/new',
+    LIBPROCESS_SSL_VERIFY_CERT: 'true',
+  };
+  const ssl = parseSlaveSsl({ ...FILES, SSL_ENABLED: '0', SSL_VERIFY_CERT: '0', ...newer });
+  assert.deepEqual(
+    [ssl?.prefix, ssl?.keyFile, ssl?.certFile, ssl?.verify],
+    ['LIBPROCESS_', '/new', '/c', true],
+  );
+  assert.equal(parseSlaveSsl({ ...FILES, SSL_ENABLED: '1', LIBPROCESS_SSL_ENABLED: '0' }), undefined);
 });

@@ -46,6 +46,14 @@ describe('the files of a slave with SSL', () => {
     assert.deepEqual([key, cert], [readFileSync(one.keyFile), readFileSync(one.certFile)]);
   });
 
+  it('are named as the slave has them', async () => {
+    const ssl = parseSlaveSsl({ LIBPROCESS_SSL_ENABLED: '1', LIBPROCESS_SSL_CERT_FILE: '/nowhere' });
+    await assert.rejects(
+      readOwnCertificate(ssl ?? assert.fail()),
+      refusing('cannot read LIBPROCESS_SSL_CERT_FILE of the slave, /nowhere'),
+    );
+  });
+
   it('are refused by name where they are missing, wrong, or do not fit each other', async () => {
     const read = (more: Readonly<Record<string, string | undefined>>) => readOwnCertificate(settings(more));
     const absent = directory.at('absent');

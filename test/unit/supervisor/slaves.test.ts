@@ -1,13 +1,16 @@
-// Links to slaves over real sockets: one for all who watch, away once, there again when the slave is back.
+// Links to slaves over real sockets: one for all who watch, away once, there again when the slave is back, and of the
+// kind that the slave wants now.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
 import type { Log } from '../../../src/host/log.ts';
-import { parseSlaveSsl } from '../../../src/mesos/slave-ssl.ts';
+import { parseSlaveSsl, type SlaveSsl } from '../../../src/mesos/slave-ssl.ts';
 import type { Upid } from '../../../src/mesos/upid.ts';
 import { Slaves, slaveAnswers } from '../../../src/supervisor/slaves.ts';
+import { makeAuthority, sslEnvironment } from '../../support/certificates.ts';
+import { tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
@@ -15,12 +18,17 @@ const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error:
 /** Something that accepts connections as a slave does, and can die as one does. */
 class Listener {
   readonly sockets = new Set<Socket>();
+  /** Connections that began with TLS. */
+  hellos = 0;
   #server: Server | undefined;
 
   async listen(port = 0): Promise<number> {
     this.#server = createServer((socket) => {
       this.sockets.add(socket);
       socket.on('error', () => {});
+      socket.once('data', ([first]: Buffer) => {
+        if (first === 0x16) this.hellos += 1;
+      });
       socket.on('close', () => this.sockets.delete(socket));
     });
     this.#server.listen(port, '127.0.0.1');
@@ -37,6 +45,8 @@ class Listener {
     await closed;
   }
 }
+
+const BROKEN = parseSlaveSsl({ SSL_ENABLED: '1', SSL_CERT_FILE: '/nowhere', SSL_KEY_FILE: '/nowhere' });
 
 function watcher(): { told: string[]; there: () => void; away: (why?: string) => void } {
   const told: string[] = [];
@@ -101,8 +111,9 @@ test('who joins others that have long given up a slave is told for himself, with
   const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listener.listen() };
   const leaving = new AbortController();
   const lines: string[] = [];
-  const slaves = new Slaves(leaving.signal, { ...SILENT, error: (event) => void lines.push(event) });
-  const ssl = () => parseSlaveSsl({ SSL_ENABLED: '1', SSL_CERT_FILE: '/nowhere', SSL_KEY_FILE: '/nowhere' });
+  const log = { ...SILENT, error: (event: string) => void lines.push(event) };
+  const slaves = new Slaves(leaving.signal, log, 0);
+  const ssl = () => BROKEN;
   const expected = ['away: cannot read SSL_CERT_FILE of the slave, /nowhere: ENOENT'];
   const first = watcher();
   slaves.watch(slave, first, ssl);
@@ -116,6 +127,76 @@ test('who joins others that have long given up a slave is told for himself, with
   leaving.abort();
   slaves.forget(slave, first);
   slaves.forget(slave, second);
+  await listener.die();
+});
+
+test('a slave whose certificates are being renewed is not away before they have had their time', async () => {
+  const listener = new Listener();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listener.listen() };
+  const leaving = new AbortController();
+  const slaves = new Slaves(leaving.signal, SILENT);
+  const one = watcher();
+  let broken = 5;
+  slaves.watch(slave, one, () => (broken-- > 0 ? BROKEN : undefined));
+  await until('it is told', () => one.told.length > 0);
+  assert.deepEqual(one.told, ['there']);
+  leaving.abort();
+  slaves.forget(slave, one);
+  await listener.die();
+});
+
+test('a link that was made in another way than the slave wants now is replaced, whoever else watches', async () => {
+  await using directory = await tempDirectory();
+  const authority = await makeAuthority(directory.at('ca'));
+  const listener = new Listener();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listener.listen() };
+  const leaving = new AbortController();
+  const slaves = new Slaves(leaving.signal, SILENT);
+  const [first, second] = [watcher(), watcher()];
+  const wants: { ssl: SlaveSsl | undefined } = { ssl: undefined };
+  const ssl = () => wants.ssl;
+  slaves.watch(slave, first, ssl);
+  slaves.watch(slave, second, ssl);
+  await until('both are told', () => first.told.length === 1 && second.told.length === 1);
+  // As a Reconnect does to one of them.
+  slaves.forget(slave, first);
+  wants.ssl = parseSlaveSsl(sslEnvironment(authority));
+  slaves.watch(slave, first, ssl);
+  await until('TLS is tried', () => listener.hellos === 1);
+  assert.equal(listener.sockets.size, 1);
+  assert.equal(slaves.isThere(slave), false);
+  slaves.forget(slave, first);
+  slaves.forget(slave, second);
+
+  // The slave says what it wants while it is being dialled.
+  wants.ssl = undefined;
+  slaves.watch(slave, first, ssl);
+  wants.ssl = parseSlaveSsl(sslEnvironment(authority));
+  await until('TLS is tried', () => listener.hellos === 2);
+  assert.equal(slaves.isThere(slave), false);
+  leaving.abort();
+  slaves.forget(slave, first);
+  await listener.die();
+});
+
+test('what the slave wants is asked of those who still watch', async () => {
+  const listener = new Listener();
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listener.listen() };
+  const leaving = new AbortController();
+  const slaves = new Slaves(leaving.signal, SILENT);
+  const [stays, goes] = [watcher(), watcher()];
+  let gone = false;
+  slaves.watch(slave, stays);
+  slaves.watch(slave, goes, () => (gone ? BROKEN : undefined));
+  await until('the link stands', () => goes.told.length === 1);
+  gone = true;
+  slaves.forget(slave, goes);
+  await until('accepted', () => listener.sockets.size === 1);
+  for (const socket of listener.sockets) socket.destroy();
+  await until('the link stands again', () => stays.told.length === 3);
+  assert.deepEqual(stays.told, ['there', 'away', 'there']);
+  leaving.abort();
+  slaves.forget(slave, stays);
   await listener.die();
 });
 
