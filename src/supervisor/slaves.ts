@@ -12,8 +12,8 @@ import { formatUpid, type Upid } from '../mesos/upid.ts';
 /** A slave whose listen queue is full is given these tries (some 3 s in all) before it counts as away. */
 const CONNECT_TRIES = 4;
 /** Certificate and key are renewed one after the other, and a slave is restarted for them: TLS may come about again. */
-const REFUSED_MS = 30_000;
-const REFUSED_PAUSE_MS_MAX = 3_000;
+const REFUSED_MS = 10_000;
+const REFUSED_PAUSE_MS_MAX = 2_000;
 
 export interface SlaveWatcher {
   there(): void;
