@@ -31,6 +31,7 @@ import { DockerWork } from './docker-work.ts';
 import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
 import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
@@ -118,6 +119,7 @@ class Supervisor {
   readonly #slaves: Slaves;
   readonly #hosts: DockerHosts;
   readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
+  readonly #memoryWatch = new MemoryWatch();
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
@@ -296,6 +298,7 @@ class Supervisor {
     const ssl = (): SlaveSsl | undefined => sslNow(request, paths);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
+    const memoryWatch = this.#memoryWatch;
     const parts: KeeperParts = {
       root,
       request,
@@ -307,7 +310,7 @@ class Supervisor {
             })
         : undefined,
       docker: (tell, onProgress) =>
-        new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),
+        new DockerWork({ root, paths, request, host, hooks, memoryWatch, log, tell, onProgress }),
       hooks,
       checkTurns: this.#checkTurns,
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
