@@ -4,12 +4,12 @@
 
 import type { Outcome } from './termination.ts';
 
-/** An event of one container, as far as it tells of its end. */
+/** An event of one container, as far as it tells of its end; `atMs` by the daemon's clock. */
 export type ContainerEvent =
   | { readonly action: 'start' | 'oom' | 'destroy' }
-  | { readonly action: 'die'; readonly exitCode: number }
+  | { readonly action: 'die'; readonly exitCode: number; readonly atMs: number }
   /** Somebody had Docker send a signal: `docker kill`, `stop`, `rm --force`, or Docker itself on its way out or in. */
-  | { readonly action: 'kill'; readonly signal: number };
+  | { readonly action: 'kill'; readonly signal: number; readonly atMs: number };
 
 /** What the daemon remembers of a container, in order. It forgets all when it ends, and the oldest when there is much. */
 export interface ContainerHistory {
@@ -18,16 +18,25 @@ export interface ContainerHistory {
   readonly isComplete: boolean;
 }
 
+/** What `docker inspect` says of the end; `removing`: somebody is about to remove it. */
+export interface InspectedEnd {
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly removing: boolean;
+  /** By the daemon's clock. */
+  readonly finishedAtMs: number | undefined;
+}
+
 export interface EndEvidence {
-  /** What `docker inspect` says; undefined if the container is gone. `removing`: somebody is about to remove it. */
-  readonly inspected:
-    | { readonly exitCode: number; readonly oomKilled: boolean; readonly removing: boolean }
-    | undefined;
+  /** undefined if the container is gone. */
+  readonly inspected: InspectedEnd | undefined;
   /** undefined: it could not be asked for. */
   readonly history: ContainerHistory | undefined;
+  /** When the daemon that is asked began to serve, by its own clock; undefined: it does not matter, or is not known. */
+  readonly daemonSinceMs: number | undefined;
   /** The daemon ends its containers when it ends, or starts after a crash; undefined: not asked, since it does not matter. */
   readonly daemonEndsContainers: boolean | undefined;
-  /** The daemon did not answer while the end was waited for. */
+  /** The daemon was away since the container was last known to run. */
   readonly daemonWasAway: boolean;
   /** It was started in another boot of this host. */
   readonly hostRestarted: boolean;
@@ -38,50 +47,89 @@ export interface EndEvidence {
   readonly stopSignal: number;
 }
 
+const SIGNAL_STATUS = 128;
 const SIGKILL = 9;
-/** Signals that mean an end to most programs: HUP, INT, QUIT are for their owners to give a meaning, but not these. */
-const DEADLY: ReadonlySet<number> = new Set([2, 3, SIGKILL, 15]);
+const SIGTERM = 15;
+/** INT and QUIT: an end to many programs, and a word (a dump of threads) to others. */
+const MAY_ASK: ReadonlySet<number> = new Set([2, 3]);
+/** An end that comes so long after a SIGTERM may still be its doing: a service that finishes what it has begun. */
+const ASKED_MS = 30 * 60_000;
+/** The same after INT and QUIT. */
+const MAYBE_ASKED_MS = 10_000;
 
-/** The events before the last `die`, and that; all of them if there is none. */
-function untilDeath(events: readonly ContainerEvent[]): readonly ContainerEvent[] {
-  const last = events.findLastIndex(({ action }) => action === 'die');
-  return last < 0 ? events : events.slice(0, last + 1);
+/** The events of its last life: since its last start, and to its end if that is told. */
+function lastLife(history: ContainerHistory | undefined): readonly ContainerEvent[] {
+  const events = history?.events ?? [];
+  const die = events.findLastIndex(({ action }) => action === 'die');
+  const untilDeath = die < 0 ? events : events.slice(0, die + 1);
+  return untilDeath.slice(untilDeath.findLastIndex(({ action }) => action === 'start') + 1);
 }
 
-/** Whether somebody asked Docker for the end of the container before it came. */
-export function wasSignalled(history: ContainerHistory | undefined, stopSignal: number): boolean {
-  return untilDeath(history?.events ?? []).some(
-    (event) => event.action === 'kill' && (DEADLY.has(event.signal) || event.signal === stopSignal),
-  );
+function lastDie(
+  history: ContainerHistory | undefined,
+): Extract<ContainerEvent, { action: 'die' }> | undefined {
+  const die = history?.events.findLast((event) => event.action === 'die');
+  return die?.action === 'die' ? die : undefined;
+}
+
+/** Whether somebody had Docker send a signal that the container then ended of, as far as time and status tell. */
+function wasSignalled({ history, inspected, stopSignal }: Known): boolean {
+  const die = lastDie(history);
+  const status = die?.exitCode ?? inspected?.exitCode;
+  const atMs = die?.atMs ?? inspected?.finishedAtMs ?? 0;
+  return lastLife(history).some((event) => {
+    if (event.action !== 'kill') return false;
+    const { signal } = event;
+    if (signal === SIGKILL || status === SIGNAL_STATUS + signal) return true;
+    const isStop = signal === SIGTERM || signal === stopSignal;
+    const heededMs = isStop ? ASKED_MS : MAY_ASK.has(signal) ? MAYBE_ASKED_MS : -1;
+    return heededMs >= 0 && atMs - event.atMs <= heededMs;
+  });
 }
 
 /** The exit code of the last `die`. */
 export function dieCode(history: ContainerHistory | undefined): number | undefined {
-  const die = history?.events.findLast((event) => event.action === 'die');
-  return die?.action === 'die' ? die.exitCode : undefined;
+  return lastDie(history)?.exitCode;
 }
 
-/**
- * Whether what the daemon does at its own end decides: it has not seen this container start, so that it may be another
- * daemon than the one that did, and it has not seen it end by itself.
- */
-export function mayHaveEndedWithDaemon(history: ContainerHistory | undefined, stopSignal: number): boolean {
-  if (history === undefined) return true;
-  if (history.events.some(({ action }) => action === 'start')) return false;
-  return dieCode(history) === undefined || wasSignalled(history, stopSignal);
+/** Whether the daemon has seen it start: it is the one under which it ran. */
+export function hasSeenStart(history: ContainerHistory | undefined): boolean {
+  return history?.events.some(({ action }) => action === 'start') === true;
+}
+
+type Times = Pick<EndEvidence, 'inspected' | 'daemonSinceMs'>;
+type Known = Pick<EndEvidence, 'inspected' | 'history' | 'stopSignal'>;
+
+/** Whether it ended before this daemon began to serve; undefined: it is not known. */
+export function endedBeforeDaemon({ inspected, daemonSinceMs }: Times): boolean | undefined {
+  const endMs = inspected?.finishedAtMs;
+  return endMs === undefined || daemonSinceMs === undefined ? undefined : endMs < daemonSinceMs;
+}
+
+/** Whether the daemon says that it saw the container end, and nobody ask for that. */
+function sawItEnd(known: Known): boolean {
+  return dieCode(known.history) !== undefined && !wasSignalled(known);
+}
+
+/** Whether what the daemon does at its own end decides: this may be another daemon than the one under which it ran. */
+export function mayHaveEndedWithDaemon(known: Known & Times): boolean {
+  if (hasSeenStart(known.history)) return false;
+  return endedBeforeDaemon(known) ?? !sawItEnd(known);
 }
 
 function endedWithDaemon(evidence: EndEvidence): boolean {
-  const { history, stopSignal } = evidence;
-  if (evidence.daemonEndsContainers !== true || !mayHaveEndedWithDaemon(history, stopSignal)) return false;
+  if (evidence.daemonEndsContainers !== true || !mayHaveEndedWithDaemon(evidence)) return false;
   // An event that is missing proves something only where none was forgotten.
-  return history?.isComplete === true || evidence.daemonWasAway;
+  const isComplete = evidence.history?.isComplete === true;
+  if (endedBeforeDaemon(evidence) === undefined) return isComplete || evidence.daemonWasAway;
+  // A daemon that starts tells of the ends that it brings: of one that came by itself only if it has forgotten none.
+  return !(isComplete && sawItEnd(evidence));
 }
 
 /** The outcome of a container that does not run any more. */
 export function judge(evidence: EndEvidence): Outcome {
-  const { inspected, history, stopSignal, memoryLimitBytes } = evidence;
-  const signalled = wasSignalled(history, stopSignal);
+  const { inspected, history, memoryLimitBytes } = evidence;
+  const signalled = wasSignalled(evidence);
   const code = inspected?.exitCode ?? dieCode(history);
   if ((inspected === undefined || inspected.removing) && (signalled || code === undefined)) {
     const when = signalled ? ' while it ran' : '';

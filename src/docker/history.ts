@@ -1,8 +1,10 @@
 // What a daemon remembers of the end of a container: its events, which it keeps in memory, the last few hundred of all
-// containers. A daemon that has been restarted remembers nothing from before. Asking changes nothing.
+// containers. A daemon that has been restarted remembers nothing from before: since when it runs is told by what it makes
+// anew at each start. Asking changes nothing.
 
 import type { ContainerEvent, ContainerHistory } from '../container/end-evidence.ts';
 import type { DockerId } from '../container/identity.ts';
+import { isFault } from '../fault.ts';
 import { readText } from './client.ts';
 import { type Engine, REQUEST_TIMEOUT_MS } from './engine.ts';
 import { dockerFault } from './faults.ts';
@@ -22,6 +24,23 @@ export async function containerHistory(
   const events = (await askEvents(engine, { filters }, signal)).flatMap(parseEvent);
   const isComplete = wholeMemory && (await askEvents(engine, {}, signal)).length < EVENTS_KEPT;
   return { events, isComplete };
+}
+
+/**
+ * When this daemon began to serve, ms since 1970 by its own clock, the one of its containers' times: it makes its default
+ * bridge anew at each start, before it serves. undefined where it is told to have none. A daemon that lets containers
+ * live keeps the bridge with them: then it is the time of an earlier one.
+ */
+export async function daemonSince(engine: Engine, signal: AbortSignal): Promise<number | undefined> {
+  try {
+    const answer = await engine.askOnce('asking for the bridge', 'GET', '/networks/bridge', signal);
+    const created = answer !== null && typeof answer === 'object' && 'Created' in answer && answer.Created;
+    const sinceMs = typeof created === 'string' ? Date.parse(created) : Number.NaN;
+    return sinceMs > 0 ? sinceMs : undefined;
+  } catch (error) {
+    if (isFault(error, 'not-found')) return undefined;
+    throw error;
+  }
 }
 
 async function askEvents(
@@ -45,11 +64,19 @@ async function askEvents(
 /** None for what is no event that tells anything. */
 function parseEvent(line: string): ContainerEvent[] {
   // Docker's own answer in Docker's own shape: what is read of it is checked below.
-  const { Action: action, Actor: actor } = JSON.parse(line) as {
+  const {
+    Action: action,
+    Actor: actor,
+    time,
+    timeNano,
+  } = JSON.parse(line) as {
     Action?: unknown;
+    time?: unknown;
+    timeNano?: unknown;
     Actor?: { Attributes?: Readonly<Record<string, unknown>> };
   };
   const attributes = actor?.Attributes ?? {};
+  const atMs = typeof timeNano === 'number' ? timeNano / 1e6 : Number(time) * 1000;
   switch (action) {
     case 'start':
     case 'oom':
@@ -57,11 +84,11 @@ function parseEvent(line: string): ContainerEvent[] {
       return [{ action }];
     case 'die': {
       const exitCode = Number(attributes.exitCode);
-      return Number.isInteger(exitCode) ? [{ action, exitCode }] : [];
+      return Number.isInteger(exitCode) ? [{ action, exitCode, atMs }] : [];
     }
     case 'kill': {
       const signal = Number(attributes.signal);
-      return Number.isInteger(signal) ? [{ action, signal }] : [];
+      return Number.isInteger(signal) ? [{ action, signal, atMs }] : [];
     }
     default:
       return [];

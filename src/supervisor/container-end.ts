@@ -2,12 +2,21 @@
 // the daemon is away the kernel's count of kills for memory is watched: the daemon that comes back removes the cgroup and
 // knows of none. Only for containers whose end we did not want ourselves.
 
-import { type ContainerHistory, dieCode, judge, mayHaveEndedWithDaemon } from '../container/end-evidence.ts';
+import {
+  type ContainerHistory,
+  dieCode,
+  type EndEvidence,
+  endedBeforeDaemon,
+  hasSeenStart,
+  type InspectedEnd,
+  judge,
+  mayHaveEndedWithDaemon,
+} from '../container/end-evidence.ts';
 import type { DockerId } from '../container/identity.ts';
 import { type Outcome, signalNumber } from '../container/termination.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
-import { containerHistory } from '../docker/history.ts';
+import { containerHistory, daemonSince } from '../docker/history.ts';
 import { oneLine } from '../fault.ts';
 import { readFact, readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
@@ -16,6 +25,7 @@ import { rest } from '../host/pauses.ts';
 import { bootId, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { hasFact } from '../state/store.ts';
+import type { MemoryWatch } from './memory-watch.ts';
 
 /** How Docker gives an end by SIGKILL, and how long the word of a kill for memory may come behind it. */
 const EXIT_SIGKILL = 137;
@@ -23,11 +33,10 @@ const OOM_SETTLE_MS = 1_000;
 /** Docker wakes those who wait for an end before it says so among its events. */
 const EVENTS_SETTLE_MS = 1_000;
 const LOOK_MS = 50;
-/** While the daemon is away. What the kernel kills later than this before its return goes unnoticed. */
-const OOM_WATCH_MS = 250;
 
 export interface ContainerEndParts {
   readonly paths: ContainerPaths;
+  readonly watch: MemoryWatch;
   readonly log: Log;
   /** Aborted when the supervisor leaves. */
   readonly signal: AbortSignal;
@@ -37,9 +46,13 @@ export interface ContainerEndParts {
   readonly isStopped: () => boolean;
 }
 
+type Asked = Pick<EndEvidence, 'history' | 'daemonSinceMs' | 'daemonEndsContainers'>;
+const NOT_ASKED: Asked = { history: undefined, daemonSinceMs: undefined, daemonEndsContainers: undefined };
+
 export class ContainerEnd {
   readonly #parts: ContainerEndParts;
-  #watching: NodeJS.Timeout | undefined;
+  /** Read when first needed. */
+  #countsIn: string | undefined;
   #daemonWasAway = false;
 
   constructor(parts: ContainerEndParts) {
@@ -49,10 +62,12 @@ export class ContainerEnd {
   /** Where the kernel counts, while the container's init lives: noted, since its pid tells nothing afterwards. */
   noteCgroup(pid: number): void {
     const file = oomKillsFile(pid);
-    if (file !== undefined) writeFactSync(this.#parts.paths.oomKills, `${file}\n`);
+    if (file === undefined) return;
+    writeFactSync(this.#parts.paths.oomKills, `${file}\n`);
+    this.#countsIn = file;
   }
 
-  /** The daemon does not answer: from now on the kernel is watched, until `daemonBack`. Repeatable. */
+  /** The daemon has gone: from now on the kernel is watched, until `daemonBack`. Repeatable. */
   daemonAway(): void {
     this.#daemonWasAway = true;
     this.watchMemory();
@@ -60,27 +75,33 @@ export class ContainerEnd {
 
   /** The same at the start of a supervisor, before it knows. */
   watchMemory(): void {
-    if (this.#watching !== undefined) return;
-    this.#look();
-    this.#watching = setInterval(() => this.#look(), OOM_WATCH_MS);
+    this.#parts.watch.add(this.#look);
   }
 
   daemonBack(): void {
-    clearInterval(this.#watching);
-    this.#watching = undefined;
+    this.#parts.watch.remove(this.#look);
   }
 
-  #look(): void {
+  /** The daemon says that it runs: what was before has not ended it, and the daemon counts again. */
+  seenRunning(): void {
+    this.#daemonWasAway = false;
+    this.daemonBack();
+  }
+
+  readonly #look = (): boolean => {
     const { paths, log } = this.#parts;
     try {
-      const file = readFact(paths.oomKills)?.trim();
-      if (file === undefined || hasFact(paths.oomKilled) || !readOomKills(file)) return;
+      this.#countsIn ??= readFact(paths.oomKills)?.trim();
+      const count = this.#countsIn === undefined ? undefined : readOomKills(this.#countsIn);
+      if (count === 0) return true;
       // Durably: who looks again may find the cgroup gone.
-      writeFactSync(paths.oomKilled, '');
+      if (count !== undefined && !hasFact(paths.oomKilled)) writeFactSync(paths.oomKilled, '');
+      return false;
     } catch (error) {
       log.debug('kills for memory could not be counted', { error: oneLine(error) });
+      return true;
     }
-  }
+  };
 
   /** The outcome of a container that does not run any more, `absent`: that Docker does not have any more. */
   async outcome(
@@ -90,37 +111,43 @@ export class ContainerEnd {
   ): Promise<Outcome> {
     const { paths } = this.#parts;
     this.#look();
-    const history = this.#parts.isStopped() ? undefined : await this.#history(id, found);
-    const facts = found === 'absent' ? found : await this.#settled(found, history);
-    const stopSignal = signalNumber(facts === 'absent' ? '' : facts.stopSignal);
-    const atStake = !this.#parts.isStopped() && mayHaveEndedWithDaemon(history, stopSignal);
+    const asked = this.#parts.isStopped() ? NOT_ASKED : await this.#ask(id, found);
+    const facts = found === 'absent' ? found : await this.#settled(found, asked.history);
     const init = parseNoted(readJsonFact(paths.init));
     return judge({
-      inspected: facts === 'absent' ? undefined : { ...facts, removing: facts.state === 'removing' },
-      history,
-      daemonEndsContainers: atStake ? await this.#daemonEndsContainers() : undefined,
+      ...asked,
+      inspected: inspectedEnd(facts),
       daemonWasAway: this.#daemonWasAway,
       hostRestarted: init !== undefined && init.bootId !== bootId(),
       oomSeen: hasFact(paths.oomKilled),
       memoryLimitBytes: facts === 'absent' ? limitBytes : facts.hostConfig.Memory,
-      stopSignal,
+      stopSignal: stopSignalOf(facts),
     });
   }
 
-  async #history(id: DockerId, found: ContainerFacts | 'absent'): Promise<ContainerHistory | undefined> {
+  /** What the daemon remembers, and of the daemon itself as far as that can matter. */
+  async #ask(id: DockerId, found: ContainerFacts | 'absent'): Promise<Asked> {
     const { signal } = this.#parts;
-    const stopSignal = signalNumber(found === 'absent' ? '' : found.stopSignal);
-    const ask = (whole: boolean): Promise<ContainerHistory | undefined> =>
+    const remembered = (whole: boolean): Promise<ContainerHistory | undefined> =>
       this.#try('asking for events', (engine) => containerHistory(engine, id, whole, signal));
-    const deadline = Date.now() + EVENTS_SETTLE_MS;
-    for (;;) {
-      const history = await ask(false);
-      const knowsStart = history?.events.some(({ action }) => action === 'start') === true;
-      const isAwaited = knowsStart && dieCode(history) === undefined;
-      if (!isAwaited || Date.now() > deadline)
-        return mayHaveEndedWithDaemon(history, stopSignal) ? await ask(true) : history;
+    const inspected = inspectedEnd(found);
+    let history = await remembered(false);
+    const daemonSinceMs = hasSeenStart(history)
+      ? undefined
+      : await this.#try('asking since when Docker runs', (engine) => daemonSince(engine, signal));
+    const isAwaited = (): boolean =>
+      history !== undefined &&
+      dieCode(history) === undefined &&
+      endedBeforeDaemon({ inspected, daemonSinceMs }) !== true;
+    for (const deadline = Date.now() + EVENTS_SETTLE_MS; isAwaited() && Date.now() < deadline; ) {
       await rest(LOOK_MS, signal);
+      history = await remembered(false);
     }
+    const stopSignal = stopSignalOf(found);
+    if (!mayHaveEndedWithDaemon({ inspected, history, daemonSinceMs, stopSignal }))
+      return { history, daemonSinceMs, daemonEndsContainers: undefined };
+    history = await remembered(true);
+    return { history, daemonSinceMs, daemonEndsContainers: await this.#daemonEndsContainers() };
   }
 
   async #daemonEndsContainers(): Promise<boolean | undefined> {
@@ -161,4 +188,15 @@ export class ContainerEnd {
     }
     return facts;
   }
+}
+
+function inspectedEnd(facts: ContainerFacts | 'absent'): InspectedEnd | undefined {
+  if (facts === 'absent') return undefined;
+  const { exitCode, oomKilled, state, finishedAt } = facts;
+  const finishedAtMs = finishedAt === undefined ? undefined : Date.parse(finishedAt);
+  return { exitCode, oomKilled, removing: state === 'removing', finishedAtMs };
+}
+
+function stopSignalOf(facts: ContainerFacts | 'absent'): number {
+  return signalNumber(facts === 'absent' ? '' : facts.stopSignal);
 }

@@ -3,34 +3,32 @@
 // taken up. "Not there" and "could not be looked up" are never mixed up: a daemon that is away is asked again.
 
 import type { CreateRequest } from '../container/create-request.ts';
-import { containerName, type DockerId } from '../container/identity.ts';
+import type { DockerId } from '../container/identity.ts';
 import type { LifeEvent } from '../container/life.ts';
-import { LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.ts';
-import { updateLimits } from '../container/resources.ts';
 import type { Outcome } from '../container/termination.ts';
-import { formatEndpoint } from '../docker/connection.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { isInCgroupNamed } from '../host/cgroups.ts';
-import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
+import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
+import { pauseMs, rest } from '../host/pauses.ts';
 import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseLimits, type RequestRecord } from '../state/records.ts';
+import type { RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
+import { ContainerDaemon, DAEMON_AWAY_BOUND_MS } from './container-daemon.ts';
 import { ContainerEnd } from './container-end.ts';
+import { ContainerLimits } from './container-limits.ts';
 import { ContainerOutput } from './container-output.ts';
-import type { Daemon, DockerHost } from './docker-host.ts';
+import type { DockerHost } from './docker-host.ts';
 import type { HealthTarget } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
+import type { MemoryWatch } from './memory-watch.ts';
 import { stopContainer } from './stop-container.ts';
 
-/** A daemon that is away while a task is being started is waited for this long; then the task fails. */
-export const DAEMON_AWAY_BOUND_MS = 60_000;
 /** What Docker's status of a container says that it could not start. */
 const START_FAILURES: Readonly<Record<number, string>> = {
   126: "The container's command cannot be executed",
@@ -47,6 +45,7 @@ export interface DockerWorkParts {
   readonly request: RequestRecord;
   readonly host: DockerHost;
   readonly hooks: Hooks;
+  readonly memoryWatch: MemoryWatch;
   readonly log: Log;
   readonly tell: (event: LifeEvent) => void;
   readonly onProgress: (text: string) => void;
@@ -55,8 +54,9 @@ export interface DockerWorkParts {
 export class DockerWork {
   readonly output: ContainerOutput;
   readonly #end: ContainerEnd;
+  readonly #daemon: ContainerDaemon;
+  readonly #limits: ContainerLimits;
   readonly #parts: DockerWorkParts;
-  readonly #name: string;
   readonly #leaving = new AbortController();
   readonly #preparing = new AbortController();
   /** Aborted when the container has ended: stops need not go on. */
@@ -65,8 +65,6 @@ export class DockerWork {
   #current: Promise<void> = Promise.resolve();
   #request: CreateRequest | undefined;
   #facts: ContainerFacts | undefined;
-  /** The change of limits under way. */
-  #limits: Promise<void> = Promise.resolve();
   /** We asked for the end. */
   #isStopped = false;
   /** Its init was seen on this host. */
@@ -84,12 +82,16 @@ export class DockerWork {
     });
     this.#end = new ContainerEnd({
       paths: parts.paths,
+      watch: parts.memoryWatch,
       log: parts.log,
       signal: this.#leaving.signal,
       insist: (what, work) => this.#insist(what, work, this.#leaving.signal),
       isStopped: () => this.#isStopped,
     });
-    this.#name = containerName(parts.request.task.containerId);
+    const { paths, request, log } = parts;
+    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
+    this.#daemon = new ContainerDaemon(parts);
+    this.#limits = new ContainerLimits({ paths, request, daemon: this.#daemon, log, signal });
     // After a crash a create may have been carried out though its answer was not noted.
     this.#mayExist = hasFact(parts.paths.creating) || hasFact(parts.paths.dockerId);
   }
@@ -124,7 +126,7 @@ export class DockerWork {
     return {
       facts: this.#expectFacts(),
       isHere: this.#isHere || host.connection.endpoints.every(({ kind }) => kind === 'unix'),
-      engine: (signal) => this.#engine(signal),
+      engine: (signal) => this.#daemon.engine(signal),
       mayRun: () => {
         const init = parseNoted(readJsonFact(paths.init));
         return init === undefined || isNotedAlive(init);
@@ -141,71 +143,15 @@ export class DockerWork {
     this.#parts.tell({ type: 'failed', why: oneLine(error) });
   }
 
-  /** The daemon that the container was prepared for; before, whichever answers. */
-  async #engine(signal: AbortSignal): Promise<Engine> {
-    const { host, paths } = this.#parts;
-    const noted = host.at(readFact(paths.dockerHost)?.trim() ?? '');
-    return (noted ?? (await host.choose(signal))).engine;
-  }
-
-  /** Chooses the daemon, and notes it first: on another one the container would be looked for in vain. */
-  async #choose(signal: AbortSignal): Promise<Daemon> {
-    const { host, log, paths } = this.#parts;
-    // One that was asked to create it may do so yet.
-    const noted = this.#mayExist ? host.at(readFact(paths.dockerHost)?.trim() ?? '') : undefined;
-    const options = { what: 'choosing the daemon', signal, mayPass, boundMs: DAEMON_AWAY_BOUND_MS, log };
-    const daemon = noted ?? (await persist(() => host.choose(signal), options));
-    await writeFact(paths.dockerHost, `${formatEndpoint(daemon.engine.endpoint)}\n`);
-    return daemon;
-  }
-
-  /**
-   * Asks until there is an answer, whatever the error: of a container that may run nothing is concluded from not
-   * having been able to look it up.
-   */
   async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
-    const passes = (error: unknown): boolean => {
-      if (mayPass(error)) this.#end.daemonAway();
-      return true;
-    };
-    try {
-      return await this.#persist(work, { what, signal, mayPass: passes });
-    } finally {
-      this.#end.daemonBack();
-    }
+    return await this.#daemon.insist(what, work, this.#end, signal);
   }
 
-  /** Asks Docker, again where it is away, for as long as a task that is being started waits for it. */
-  async #ask<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return await this.#persist(work, { what, signal, mayPass, boundMs: DAEMON_AWAY_BOUND_MS });
-  }
-
-  async #persist<T>(work: (engine: Engine) => Promise<T>, options: Omit<PersistOptions, 'log'>): Promise<T> {
-    const again = async (): Promise<T> => await work(await this.#engine(options.signal));
-    return await persist(again, { ...options, log: this.#parts.log });
-  }
-
-  /** Whether that container was created for this one, by this or an earlier supervisor of this root. */
-  #isOurs(facts: ContainerFacts): boolean {
-    return (
-      facts.labels[LABEL_CONTAINER] === this.#parts.request.task.containerId &&
-      facts.labels[LABEL_ROOT] === this.#parts.root
-    );
-  }
-
-  /** Our container as Docker has it now: by its noted id, else by name and labels. */
-  async #find(engine: Engine, signal: AbortSignal): Promise<ContainerFacts | 'absent'> {
-    const id = readDockerId(this.#parts.paths);
-    if (id !== undefined) return await engine.inspect(id, signal);
-    const facts = await engine.inspect(this.#name, signal);
-    return facts === 'absent' || this.#isOurs(facts) ? facts : 'absent';
-  }
-
-  /** As #find; where a create was begun and never answered, its container may still appear: it is waited for, a while. */
+  /** Our container; where a create was begun and never answered, it may still appear: it is waited for, a while. */
   async #findLate(engine: Engine, signal: AbortSignal): Promise<ContainerFacts | 'absent'> {
     const deadline = Date.now() + LATE_CREATE_MS;
     for (;;) {
-      const facts = await this.#find(engine, signal);
+      const facts = await this.#daemon.find(engine, signal);
       if (facts !== 'absent' || this.#facts !== undefined || Date.now() > deadline) return facts;
       await rest(LATE_CREATE_LOOK_MS, signal);
     }
@@ -217,7 +163,7 @@ export class DockerWork {
     // Known without Docker, which may be away: nothing was ever asked of it.
     if (!this.#mayExist) return tell({ type: 'found', docker: 'absent' });
     this.#end.watchMemory();
-    const facts = await this.#find(await this.#engine(signal), signal);
+    const facts = await this.#daemon.find(await this.#daemon.engine(signal), signal);
     if (facts === 'absent') {
       const id = readDockerId(paths);
       if (id === undefined) return tell({ type: 'found', docker: 'absent' });
@@ -230,6 +176,7 @@ export class DockerWork {
       case 'running':
       case 'paused':
       case 'restarting':
+        this.#end.seenRunning();
         this.#noteInit(facts);
         return tell({ type: 'found', docker: 'running' });
       case 'removing':
@@ -244,7 +191,7 @@ export class DockerWork {
     const { request, hooks, tell, log, onProgress, root, paths } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
     try {
-      const daemon = await this.#choose(signal);
+      const daemon = await this.#daemon.choose(this.#mayExist, signal);
       this.#request = await makeReady(
         { request, root, daemon, log, noteIn: paths.children },
         { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
@@ -265,18 +212,18 @@ export class DockerWork {
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
     await writeFact(paths.creating, '');
-    const facts = await this.#ask(
+    const facts = await this.#daemon.ask(
       'creating the container',
       async (engine) => {
         // An earlier try may have been carried out though its answer was lost: look before each.
-        const before = await this.#find(engine, signal);
+        const before = await this.#daemon.find(engine, signal);
         if (before !== 'absent') return before;
         const id = await engine.createContainer(request, signal).catch(async (error: unknown) => {
           if (!isFault(error, 'conflict')) throw error;
-          const holder = await engine.inspect(this.#name, signal);
-          if (holder !== 'absent' && !this.#isOurs(holder)) throw error;
+          const holder = await engine.inspect(this.#daemon.name, signal);
+          if (holder !== 'absent' && !this.#daemon.isOurs(holder)) throw error;
           // Docker reserves a name before it shows the container: an earlier request of ours is under way.
-          throw new Fault('timeout', `an earlier request for ${this.#name} is not done yet`, error);
+          throw new Fault('timeout', `an earlier request for ${this.#daemon.name} is not done yet`, error);
         });
         const created = await engine.inspect(id, signal);
         if (created === 'absent')
@@ -296,7 +243,7 @@ export class DockerWork {
     const source = await this.#outputSource(facts, signal);
     await this.output.open(source, facts);
     try {
-      await this.#ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
+      await this.#daemon.ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
     } catch (error) {
       throw await this.#startFault(error, facts.id, signal);
     }
@@ -316,7 +263,7 @@ export class DockerWork {
   /** Docker keeps a shell's status for a start that failed: what it means is said before Docker's own words. */
   async #startFault(error: unknown, id: DockerId, signal: AbortSignal): Promise<unknown> {
     if (!isFault(error) || mayPass(error)) return error;
-    const facts = await this.#ask('inspecting', (engine) => engine.inspect(id, signal), signal);
+    const facts = await this.#daemon.ask('inspecting', (engine) => engine.inspect(id, signal), signal);
     const meaning = facts === 'absent' ? undefined : START_FAILURES[facts.exitCode];
     return meaning === undefined ? error : new Fault(error.kind, `${meaning}: ${oneLine(error)}`, error);
   }
@@ -328,7 +275,7 @@ export class DockerWork {
   }
 
   async #outputSource(facts: ContainerFacts, signal: AbortSignal): Promise<OutputSource> {
-    const { endpoint } = await this.#engine(signal);
+    const { endpoint } = await this.#daemon.engine(signal);
     return dockerOutput(endpoint, facts.id, facts.tty);
   }
 
@@ -351,18 +298,27 @@ export class DockerWork {
   }
 
   async #waitOnce(id: DockerId, signal: AbortSignal): Promise<Outcome | 'again'> {
-    const ended = await this.#insist(
-      'waiting for the end',
-      (engine) => engine.wait(id, 'not-running', signal),
-      signal,
-    );
+    let isAgain = false;
+    const wait = async (engine: Engine) => {
+      // A connection that broke says nothing of the container: one that still runs has not ended with the daemon.
+      if (isAgain) this.#noteRunning(await engine.inspect(id, signal));
+      isAgain = true;
+      return await engine.wait(id, 'not-running', signal);
+    };
+    const ended = await this.#insist('waiting for the end', wait, signal);
     const facts =
       ended === 'absent'
         ? ended
         : await this.#insist('inspecting', (engine) => engine.inspect(id, signal), signal);
     // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
+    return this.#noteRunning(facts) ? 'again' : await this.#end.outcome(id, facts, this.#limitBytes());
+  }
+
+  /** Whether it runs. */
+  #noteRunning(facts: ContainerFacts | 'absent'): boolean {
     const runs = facts !== 'absent' && ['running', 'paused', 'restarting'].includes(facts.state);
-    return runs ? 'again' : await this.#end.outcome(id, facts, this.#limitBytes());
+    if (runs) this.#end.seenRunning();
+    return runs;
   }
 
   /** The memory limit that it had when it was looked at last. */
@@ -382,42 +338,15 @@ export class DockerWork {
     const { paths, log } = this.#parts;
     const { id } = this.#expectFacts();
     const ask = (what: string, work: (engine: Engine) => Promise<unknown>): Promise<unknown> =>
-      this.#ask(what, work, signal);
+      this.#daemon.ask(what, work, signal);
     void stopContainer({ id, init: paths.init, ask, log }, graceMs, signal).catch((error: unknown) => {
       if (!signal.aborted) log.error('stopping failed', { error: oneLine(error) });
     });
   }
 
-  /**
-   * The limits that `update` left in the state directory, as far as they differ from those in force. A daemon that is away
-   * is waited for as long as the container lives.
-   */
+  /** The limits that `update` left in the state directory, once the container is there. */
   async applyLimits(): Promise<void> {
-    // One after the other, each with what the file says then: two updates may overlap.
-    this.#limits = this.#limits.then(() => this.#applyLimitsOnce());
-    await this.#limits;
-  }
-
-  async #applyLimitsOnce(): Promise<void> {
-    const { paths, request, log } = this.#parts;
-    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
-    if (this.#facts === undefined || signal.aborted) return;
-    const { id } = this.#facts;
-    const apply = async (engine: Engine): Promise<void> => {
-      const wanted = parseLimits(readJsonFact(paths.limits));
-      const facts = wanted === undefined ? 'absent' : await engine.inspect(id, signal);
-      if (wanted === undefined || facts === 'absent') return;
-      const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);
-      if (body === undefined) return;
-      await engine.updateLimits(id, body, signal);
-      log.info('limits changed', { ...body });
-    };
-    try {
-      await this.#persist(apply, { what: 'updating limits', signal, mayPass });
-    } catch (error) {
-      // The container may have ended meanwhile; a task is never ended for its limits.
-      if (!signal.aborted) log.warning('limits not changed', { error: oneLine(error) });
-    }
+    if (this.#facts !== undefined) await this.#limits.apply(this.#facts.id);
   }
 
   /** Removes the container with its anonymous volumes; returns when it is gone. Never one that is not ours. */

@@ -30,6 +30,7 @@ import { DockerWork } from './docker-work.ts';
 import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
 import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import type { Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
@@ -118,6 +119,7 @@ class Supervisor {
   readonly #settings: SlaveSettings;
   readonly #hosts: DockerHosts;
   readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
+  readonly #memoryWatch = new MemoryWatch();
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
@@ -299,6 +301,7 @@ class Supervisor {
     const ssl = () => this.#settings.sslNow(request);
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
+    const memoryWatch = this.#memoryWatch;
     const parts: KeeperParts = {
       root,
       request,
@@ -310,7 +313,7 @@ class Supervisor {
             })
         : undefined,
       docker: (tell, onProgress) =>
-        new DockerWork({ root, paths, request, host, hooks, log, tell, onProgress }),
+        new DockerWork({ root, paths, request, host, hooks, memoryWatch, log, tell, onProgress }),
       hooks,
       checkTurns: this.#checkTurns,
       slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),

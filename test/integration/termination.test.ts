@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { Engine } from '../../src/docker/engine.ts';
 import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { inspectTask } from '../support/docker-facts.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
@@ -67,6 +68,16 @@ async function assertEnd(task: LaunchedTask, kind: Kind, version: MesosVersion, 
     { state: last.state, message: last.message, reason: last.reason, from: last.from },
     expected,
   );
+}
+
+/** So much happens that Docker remembers nothing from before. */
+async function forgetEvents({ socket }: Dockerd): Promise<void> {
+  const engine = new Engine({ kind: 'unix', path: socket });
+  const { signal } = new AbortController();
+  for (let tag = 0; tag <= 256; tag++)
+    await engine.askOnce('tag', 'POST', `/images/${IMAGES.busybox}/tag`, signal, {
+      query: { repo: 'forget', tag },
+    });
 }
 
 interface Row {
@@ -407,6 +418,21 @@ describe('the end of a container of which nobody heard', {
       });
     });
   }
+
+  it('with a dockerd that has been started again, and has seen so much since that it has forgotten: it is lost', async () => {
+    await withHost({ liveRestore: false }, async (host, slave) => {
+      const tasks = await Promise.all(
+        KINDS.map(async (kind) => [kind, await running(host, slave, kind, { value: OBEDIENT })] as const),
+      );
+      signalPid(host.supervisor() ?? assert.fail(), 'SIGSTOP');
+      await host.dockerd.restart();
+      await forgetEvents(host.dockerd);
+      await host.killSupervisor();
+      const message = `${WITH_DOCKER} exited with status 0`;
+      for (const [kind, task] of tasks)
+        await assertEnd(task, kind, '1.0.4', { state: LOST, message, outside: true });
+    });
+  });
 
   it('after the host was restarted: it is lost with it', async () => {
     await withHost({ liveRestore: false }, async (host, slave) => {

@@ -14,20 +14,27 @@ import type { OutsideCause } from '../../../src/container/termination.ts';
 const TERM = 15;
 const KILL = 9;
 const QUIT = 3;
+const INT = 2;
 const USR1 = 10;
 const LIMIT = 64 * 1024 * 1024;
 const start: ContainerEvent = { action: 'start' };
 const oom: ContainerEvent = { action: 'oom' };
-const die = (exitCode: number): ContainerEvent => ({ action: 'die', exitCode });
-const kill = (signal: number): ContainerEvent => ({ action: 'kill', signal });
+const END_MS = Date.UTC(2020, 0, 2);
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600_000;
+const die = (exitCode: number): ContainerEvent => ({ action: 'die', exitCode, atMs: END_MS });
+const kill = (signal: number, beforeEndMs = SECOND_MS): ContainerEvent => ({
+  ...{ action: 'kill', signal, atMs: END_MS - beforeEndMs },
+});
 const remembers = (...events: ContainerEvent[]): ContainerHistory => ({ events, isComplete: true });
 const forgot = (...events: ContainerEvent[]): ContainerHistory => ({ events, isComplete: false });
-const exited = (exitCode: number) => ({ exitCode, oomKilled: false, removing: false });
+const exited = (exitCode: number) => ({ exitCode, oomKilled: false, removing: false, finishedAtMs: END_MS });
 
 /** By itself, with status 0, under a daemon that has seen all of it. */
 const PLAIN: EndEvidence = {
   inspected: exited(0),
   history: remembers(start, die(0)),
+  daemonSinceMs: undefined,
   daemonEndsContainers: undefined,
   daemonWasAway: false,
   hostRestarted: false,
@@ -36,6 +43,9 @@ const PLAIN: EndEvidence = {
   stopSignal: TERM,
 };
 const without = { daemonEndsContainers: true } as const;
+/** Under a daemon that was there before the end, and under one that came after it. */
+const under = { ...without, daemonSinceMs: END_MS - HOUR_MS } as const;
+const since = { ...without, daemonSinceMs: END_MS + SECOND_MS } as const;
 const liveRestore = { daemonEndsContainers: false } as const;
 
 const WHO: readonly (readonly [
@@ -52,6 +62,24 @@ const WHO: readonly (readonly [
     'somebody, by its own stop signal',
     { history: remembers(start, kill(USR1), die(0)), stopSignal: USR1 },
     'docker-signal',
+  ],
+  ['somebody, by SIGINT', { history: remembers(start, kill(INT), die(0)) }, 'docker-signal'],
+  ['itself, long after a SIGQUIT', { history: remembers(start, kill(QUIT, HOUR_MS), die(0)) }, undefined],
+  ['itself, long after a SIGTERM', { history: remembers(start, kill(TERM, HOUR_MS), die(0)) }, undefined],
+  [
+    'somebody, by a SIGTERM that it obeys when its work is done',
+    { history: remembers(start, kill(TERM, 300 * SECOND_MS), die(0)) },
+    'docker-signal',
+  ],
+  [
+    'somebody, by a signal whose status it ends with',
+    { history: remembers(start, kill(USR1), die(128 + USR1)), inspected: exited(128 + USR1) },
+    'docker-signal',
+  ],
+  [
+    'itself, in its second life',
+    { history: remembers(start, kill(TERM, 2 * SECOND_MS), die(0), start, die(0)) },
+    undefined,
   ],
   ['somebody, and its exit is not told yet', { history: remembers(start, kill(QUIT)) }, 'docker-signal'],
   [
@@ -90,6 +118,40 @@ const WHO: readonly (readonly [
   [
     'itself, under a daemon that refuses to tell what it does',
     { history: remembers(), daemonWasAway: true },
+    undefined,
+  ],
+  [
+    'itself, under a daemon that was there',
+    { ...under, history: remembers(), daemonWasAway: true },
+    undefined,
+  ],
+  [
+    'itself, under a daemon that has forgotten it',
+    { ...under, history: forgot(), daemonWasAway: true },
+    undefined,
+  ],
+  [
+    'itself, under one that refuses to tell',
+    { ...under, history: undefined, daemonWasAway: true },
+    undefined,
+  ],
+  [
+    'somebody, under a daemon that was there and has forgotten its start',
+    { ...under, history: forgot(kill(TERM), die(0)), daemonWasAway: true },
+    'docker-signal',
+  ],
+  ['an earlier daemon, however much has been since', { ...since, history: forgot() }, 'docker-stopped'],
+  ['an earlier daemon, which nobody can ask', { ...since, history: undefined }, 'docker-stopped'],
+  [
+    'a daemon that came back and ended it',
+    { ...since, history: forgot(kill(TERM), die(0)) },
+    'docker-stopped',
+  ],
+  ['a daemon that came back, by what is left of it', { ...since, history: forgot(die(0)) }, 'docker-stopped'],
+  ['itself, before a daemon came back that tells all', { ...since, history: remembers(die(0)) }, undefined],
+  [
+    'itself, before a daemon came back that ends nothing',
+    { ...liveRestore, daemonSinceMs: END_MS + SECOND_MS, history: remembers() },
     undefined,
   ],
   ['the host', { ...without, history: remembers(), hostRestarted: true }, 'host-restarted'],
@@ -140,9 +202,12 @@ test('a kill for memory is known from whoever has seen it', () => {
 });
 
 test('a daemon is asked what else it knows only where that can matter', () => {
-  assert.equal(mayHaveEndedWithDaemon(remembers(start, die(0)), TERM), false);
-  assert.equal(mayHaveEndedWithDaemon(remembers(start, kill(TERM), die(0)), TERM), false);
-  assert.equal(mayHaveEndedWithDaemon(forgot(die(3)), TERM), false);
-  assert.equal(mayHaveEndedWithDaemon(forgot(kill(TERM), die(0)), TERM), true);
-  assert.equal(mayHaveEndedWithDaemon(forgot(), TERM), true);
+  const matters = (evidence: Partial<EndEvidence>) => mayHaveEndedWithDaemon({ ...PLAIN, ...evidence });
+  assert.equal(matters({ history: remembers(start, die(0)) }), false);
+  assert.equal(matters({ history: remembers(start, kill(TERM), die(0)) }), false);
+  assert.equal(matters({ history: forgot(die(3)) }), false);
+  assert.equal(matters({ history: forgot(kill(TERM), die(0)) }), true);
+  assert.equal(matters({ history: forgot() }), true);
+  assert.equal(matters({ ...under, history: forgot(kill(TERM), die(0)) }), false);
+  assert.equal(matters({ ...since, history: forgot(die(3)) }), true);
 });

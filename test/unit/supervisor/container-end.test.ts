@@ -1,0 +1,113 @@
+// What is asked of a daemon about an end, and what is made of its answers: by one that answers as Docker does.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+import { dockerId, mesosContainerId } from '../../../src/container/identity.ts';
+import type { Outcome } from '../../../src/container/termination.ts';
+import { type ContainerFacts, Engine } from '../../../src/docker/engine.ts';
+import type { Log } from '../../../src/host/log.ts';
+import { containerPaths } from '../../../src/state/layout.ts';
+import { ContainerEnd } from '../../../src/supervisor/container-end.ts';
+import { MemoryWatch } from '../../../src/supervisor/memory-watch.ts';
+import { tempDirectory } from '../../support/temp.ts';
+
+const nothing = () => {};
+const SILENT: Log = { debug: nothing, info: nothing, warning: nothing, error: nothing };
+const ID = dockerId('ab'.repeat(32)) ?? assert.fail();
+const END = Date.UTC(2020, 0, 2, 12);
+const at = (ms: number): string => new Date(END + ms).toISOString();
+const event = (Action: string, ms: number, Attributes = {}) => ({
+  ...{ Type: 'container', Action, Actor: { ID, Attributes }, timeNano: (END + ms) * 1e6 },
+});
+const DIE = event('die', 0, { exitCode: '0' });
+/** So many that Docker has forgotten what was before. */
+const OTHERS = Array.from({ length: 256 }, () => ({ Type: 'image', Action: 'tag', Actor: {} }));
+
+interface Answers {
+  /** Of the container, at each asking; the last one stays. */
+  readonly events: readonly (readonly object[])[];
+  /** When the default bridge was made; absent: there is none. */
+  readonly bridge?: string;
+}
+
+/** The outcome of a container that ended with status 0 at END, without live restore; `end` has it experience things before. */
+async function outcome(
+  answers: Answers,
+  before = (_end: ContainerEnd) => {},
+): Promise<Outcome & { asked: string[] }> {
+  await using directory = await tempDirectory();
+  const asked: string[] = [];
+  let asking = 0;
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '', 'http://docker');
+    const path = url.pathname.replace(/^\/v[\d.]+/, '');
+    asked.push(path);
+    const json = (body: object, status = 200) => response.writeHead(status).end(JSON.stringify(body));
+    if (path === '/info') return json({ LiveRestoreEnabled: false });
+    if (path === '/networks/bridge')
+      return answers.bridge === undefined
+        ? json({ message: 'none' }, 404)
+        : json({ Created: answers.bridge });
+    assert.equal(path, '/events');
+    const own = answers.events[Math.min(asking++, answers.events.length - 1)] ?? [];
+    const events = url.searchParams.has('filters') ? own : OTHERS;
+    return response.end(events.map((one) => `${JSON.stringify(one)}\n`).join(''));
+  });
+  await new Promise<void>((resolve) => server.listen(directory.at('s'), resolve));
+  try {
+    const paths = containerPaths(directory.path, mesosContainerId('c') ?? assert.fail());
+    mkdirSync(paths.directory, { recursive: true });
+    const engine = new Engine({ kind: 'unix', path: directory.at('s') });
+    const { signal } = new AbortController();
+    const end = new ContainerEnd({
+      ...{ paths, watch: new MemoryWatch(), log: SILENT, signal, isStopped: () => false },
+      insist: async (_what, work) => await work(engine),
+    });
+    before(end);
+    end.daemonBack();
+    const facts: ContainerFacts = {
+      state: 'exited',
+      ...{ id: ID, name: 'c', exitCode: 0, oomKilled: false, error: '', finishedAt: at(0) },
+      ...{ labels: {}, tty: false, logDriver: 'local', stopSignal: '', hostConfig: {}, raw: {} },
+    };
+    return { ...(await end.outcome(ID, facts, undefined)), asked };
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+const outside = (found: Outcome) => (found.kind === 'exited' ? found.outside : found.kind);
+
+test('its start is forgotten, and its end not told yet: that is waited for', async () => {
+  const found = await outcome({ events: [[], [], [DIE]], bridge: at(-60_000) });
+  assert.equal(outside(found), undefined);
+  const signalled = [event('kill', -1_000, { signal: '15' }), DIE];
+  const stopped = await outcome({ events: [[], signalled], bridge: at(-60_000) });
+  assert.equal(outside(stopped), 'docker-signal');
+});
+
+test('a daemon that served before the end has not ended it by its own, though it was away and forgot all', async () => {
+  const found = await outcome({ events: [[DIE]], bridge: at(-60_000) }, (end) => end.daemonAway());
+  assert.equal(outside(found), undefined);
+  assert.ok(!found.asked.includes('/info'));
+});
+
+test('a daemon that serves since the end may have ended it, though nobody saw it away', async () => {
+  const found = await outcome({ events: [[]], bridge: at(10_000) });
+  assert.equal(outside(found), 'docker-stopped');
+  // Nothing more will be told of it: it is not waited for. Then all that is remembered.
+  assert.deepEqual(found.asked, ['/events', '/networks/bridge', '/events', '/events', '/info']);
+});
+
+test('a daemon that does not say since when it serves: only one that was away since the container ran counts', async () => {
+  const away = await outcome({ events: [[]] }, (end) => end.daemonAway());
+  assert.equal(outside(away), 'docker-stopped');
+  const back = await outcome({ events: [[]] }, (end) => {
+    end.daemonAway();
+    end.seenRunning();
+  });
+  assert.equal(outside(back), undefined);
+});
