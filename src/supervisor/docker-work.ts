@@ -10,7 +10,7 @@ import { updateLimits } from '../container/resources.ts';
 import type { Outcome } from '../container/termination.ts';
 import { formatEndpoint } from '../docker/connection.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
-import { mayPass } from '../docker/faults.ts';
+import { isDaemonAway, mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { isInCgroupNamed } from '../host/cgroups.ts';
@@ -162,7 +162,7 @@ export class DockerWork {
    */
   async #insist<T>(what: string, work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
     const passes = (error: unknown): boolean => {
-      if (mayPass(error)) this.#end.daemonAway();
+      if (isFault(error, 'timeout') || isDaemonAway(error)) this.#end.daemonAway();
       return true;
     };
     try {
@@ -290,8 +290,11 @@ export class DockerWork {
     const { tell } = this.#parts;
     const { signal } = this.#leaving;
     const facts = this.#expectFacts();
-    const source = await this.#outputSource(facts, signal);
-    await this.output.open(source, facts);
+    await this.#ask(
+      'attaching to the container',
+      ({ endpoint }) => this.output.open(dockerOutput(endpoint, facts.id, facts.tty), facts),
+      signal,
+    );
     try {
       await this.#ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
     } catch (error) {
