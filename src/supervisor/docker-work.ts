@@ -19,7 +19,8 @@ import type { Log } from '../host/log.ts';
 import { type PersistOptions, pauseMs, persist, rest } from '../host/pauses.ts';
 import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseLimits, type RequestRecord } from '../state/records.ts';
+import { readLimits } from '../state/limits.ts';
+import type { RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
 import { ContainerEnd } from './container-end.ts';
 import { ContainerOutput } from './container-output.ts';
@@ -404,7 +405,7 @@ export class DockerWork {
     if (this.#facts === undefined || signal.aborted) return;
     const { id } = this.#facts;
     const apply = async (engine: Engine): Promise<void> => {
-      const wanted = parseLimits(readJsonFact(paths.limits));
+      const wanted = readLimits(paths);
       const facts = wanted === undefined ? 'absent' : await engine.inspect(id, signal);
       if (wanted === undefined || facts === 'absent') return;
       const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);
