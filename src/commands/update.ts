@@ -2,11 +2,10 @@
 // start, and a status other than 0 would lose the task: whatever cannot be done now is noted, and done later.
 
 import { errnoOf, isFault, oneLine } from '../fault.ts';
-import { readJsonFact, writeFactSync } from '../host/facts.ts';
 import { readRecord } from '../mesos/record.ts';
 import { decodeUpdate } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
-import { parseLimits } from '../state/records.ts';
+import { noteLimits } from '../state/limits.ts';
 import { admission, hasFact } from '../state/store.ts';
 import type { Call } from './call.ts';
 
@@ -20,14 +19,7 @@ export async function update(call: Call): Promise<number> {
   const state = findState(call.configuredRoot(), containerId);
   if (state === undefined || admission(state.paths) !== 'accepted' || hasFact(state.paths.outcome)) return 0;
   try {
-    // What this one does not name stays as the one before wanted it, which may not be in force yet.
-    const before = parseLimits(readJsonFact(state.paths.limits)) ?? {};
-    const limits = {
-      ...before,
-      ...(cpus === undefined ? {} : { cpus }),
-      ...(memMb === undefined ? {} : { memMb }),
-    };
-    writeFactSync(state.paths.limits, JSON.stringify(limits));
+    noteLimits(state.paths, resources);
   } catch (error) {
     // A full disk, for one. The container keeps the limits that it has; failing here would lose it.
     if (errnoOf(error) === undefined) throw error;

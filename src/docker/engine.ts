@@ -17,8 +17,9 @@ import { dockerFault, mayPass, statusOf } from './faults.ts';
 export const REQUEST_TIMEOUT_MS = 30_000;
 export const REQUEST_TRIES = 3;
 const RETRY_PAUSE_MS = 200;
-/** For choosing among several hosts: one that is slower than this is passed over. */
+/** For choosing among several hosts: after this one is given up; and so long it has before the next is asked as well. */
 const PING_TIMEOUT_MS = 5_000;
+const HEAD_START_MS = 1_000;
 /** A removal that somebody else has begun is awaited so long. */
 const REMOVAL_TIMEOUT_MS = 30_000;
 const REMOVAL_PAUSE_MS = 100;
@@ -87,31 +88,34 @@ export class Engine {
   }
 
   /**
-   * The only host, not yet asked, or the first of several that answers. A Fault with what is wrong with each if none of
-   * several does; mayPass holds for it if it does for one of them.
+   * The only host, not yet asked, or the first of several that answers: each is asked when those before it have failed, or
+   * have said nothing for their head start. A Fault with what is wrong with each if none does; mayPass holds for it if it
+   * does for one of them.
    */
   static async connect(connection: Connection, signal: AbortSignal): Promise<Engine> {
     const [only, ...others] = connection.endpoints;
     if (others.length === 0) return new Engine(only);
-    const failures: Fault[] = [];
-    for (const endpoint of connection.endpoints) {
-      const engine = new Engine(endpoint, PING_TIMEOUT_MS);
-      try {
-        await engine.ping(signal);
-        return new Engine(endpoint);
-      } catch (error) {
-        signal.throwIfAborted();
-        const fault = dockerFault(error, 'ping');
-        failures.push(new Fault(fault.kind, `${formatEndpoint(endpoint)}: ${fault.message}`, fault.cause));
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const answers: Promise<Engine>[] = [];
+    try {
+      for (const endpoint of connection.endpoints) {
+        const answer = answering(endpoint, either);
+        answers.push(answer);
+        const found = await Promise.race([
+          Promise.any(answers).catch(() => undefined),
+          answer.catch(() => undefined),
+          rest(HEAD_START_MS, either).then(() => undefined),
+        ]);
+        if (found !== undefined) return found;
       }
+      return await Promise.any(answers);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof AggregateError ? noneAnswers(error.errors) : error;
+    } finally {
+      over.abort();
     }
-    // One that may come back is waited for, whatever is wrong with the others.
-    const decisive = failures.find(mayPass) ?? failures[0];
-    throw new Fault(
-      decisive?.kind ?? 'docker',
-      `none of the Docker hosts answers: ${failures.map(oneLine).join('; ')}`,
-      decisive?.cause,
-    );
   }
 
   /** The headers of the daemon's `/_ping`: its versions. One try. */
@@ -340,6 +344,27 @@ export class Engine {
       throw dockerFault(error, doing);
     }
   }
+}
+
+async function answering(endpoint: Endpoint, signal: AbortSignal): Promise<Engine> {
+  try {
+    await new Engine(endpoint, PING_TIMEOUT_MS).ping(signal);
+    return new Engine(endpoint);
+  } catch (error) {
+    const fault = dockerFault(error, 'ping');
+    throw new Fault(fault.kind, `${formatEndpoint(endpoint)}: ${fault.message}`, fault.cause);
+  }
+}
+
+/** In the order of the hosts. One that may come back is waited for, whatever is wrong with the others. */
+function noneAnswers(errors: readonly unknown[]): Fault {
+  const failures = errors.filter((error) => isFault(error));
+  const decisive = failures.find(mayPass) ?? failures[0];
+  return new Fault(
+    decisive?.kind ?? 'docker',
+    `none of the Docker hosts answers: ${failures.map(oneLine).join('; ')}`,
+    decisive?.cause,
+  );
 }
 
 function causeOf(error: unknown): unknown {

@@ -30,6 +30,9 @@ export class DaemonRefusal extends Error {
   }
 }
 
+/** What is wrong with a file that TLS to the daemon needs: it may be in the middle of being exchanged. */
+export class TlsFileError extends Error {}
+
 /** The HTTP status of an answer that the client took for an error; undefined where there was no answer. */
 export function statusOf(error: unknown): number | undefined {
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number') {
@@ -47,8 +50,9 @@ export function isDaemonAway(error: unknown): boolean {
   return statusOf(error) === undefined && AWAY.has(errnoOf(error) ?? '');
 }
 
-/** Whether asking again may help: the daemon was away, or has not answered in time. */
+/** Whether asking again may help: the daemon was away or has not answered in time, or TLS to it lacks a file just now. */
 export function mayPass(error: unknown): boolean {
+  if (isFault(error) && error.cause instanceof TlsFileError) return true;
   return isFault(error, 'timeout') || isDaemonAway(error);
 }
 

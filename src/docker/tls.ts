@@ -8,6 +8,7 @@ import { userInfo } from 'node:os';
 import type { SecureContext } from 'node:tls';
 import { errnoOf, Fault, oneLine } from '../fault.ts';
 import { type Endpoint, formatEndpoint, type TlsFile, type TlsFiles } from './connection.ts';
+import { TlsFileError } from './faults.ts';
 
 /** What a TLS connection is opened with: the very same object as long as no file has changed. */
 export interface TlsOptions {
@@ -18,7 +19,10 @@ export interface TlsOptions {
 /** One for each configuration, which lives as long as the containers under it. */
 const MADE = new WeakMap<TlsFiles, { readonly stamp: string; readonly options: TlsOptions }>();
 
-/** Fault `config` for a file that cannot be read or is not what it should be; it names the file and who named it. */
+/**
+ * Fault `config` for a file that cannot be read or is not what it should be; it names the file and who named it, and mayPass
+ * holds for it: a key and its certificate are exchanged one after the other.
+ */
 export async function tlsOptions(files: TlsFiles): Promise<TlsOptions> {
   const all = [files.ca, files.cert, files.key];
   const stamp = (await Promise.all(all.map(stampOf))).join(' ');
@@ -51,7 +55,7 @@ function checked(file: TlsFile, what: string, work: () => unknown): void {
   try {
     work();
   } catch (error) {
-    throw new Fault('config', `${named(file)}, needed for TLS to Docker, is not ${what}`, error);
+    throw unfit(`${named(file)}, needed for TLS to Docker, is not ${what}`, error);
   }
 }
 
@@ -60,12 +64,13 @@ async function read(file: TlsFile): Promise<Buffer | undefined> {
     return await readFile(shown(file));
   } catch (error) {
     if (file.mayBeAbsent && errnoOf(error) === 'ENOENT') return undefined;
-    throw new Fault(
-      'config',
-      `cannot read ${named(file)}, needed for TLS to Docker: ${errnoOf(error) ?? oneLine(error)}`,
-      error,
-    );
+    const why = errnoOf(error) ?? oneLine(error);
+    throw unfit(`cannot read ${named(file)}, needed for TLS to Docker: ${why}`, error);
   }
+}
+
+function unfit(what: string, cause: unknown): Fault {
+  return new Fault('config', what, new TlsFileError(oneLine(cause), { cause }));
 }
 
 /** Changes whenever the file does; read() says what is wrong with one that is not there. */

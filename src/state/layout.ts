@@ -98,8 +98,10 @@ export interface ContainerPaths {
   /** The file in which the kernel counts the container's kills for memory; the fact that it counted one. */
   readonly oomKills: string;
   readonly oomKilled: string;
-  /** The limits that `update` asked for last. */
+  /** The limits that `update` asked for last: both at once, and each by itself (state/limits.ts). */
   readonly limits: string;
+  readonly limitsCpus: string;
+  readonly limitsMem: string;
   /** Why and how gently the container is to end; written before anything is done about it. */
   readonly wantedEnd: string;
   /** How the container ended, or why it never ran. */
@@ -154,6 +156,8 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     oomKills: `${directory}/oom-kills`,
     oomKilled: `${directory}/oom-killed`,
     limits: `${directory}/limits`,
+    limitsCpus: `${directory}/limits-cpus`,
+    limitsMem: `${directory}/limits-mem`,
     wantedEnd: `${directory}/wanted-end`,
     outcome: `${directory}/outcome`,
     onlaunch: `${directory}/onlaunch`,

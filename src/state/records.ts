@@ -34,11 +34,6 @@ export interface RegisteredRecord {
   readonly takesKilling: boolean;
 }
 
-export interface LimitsRecord {
-  readonly cpus?: number;
-  readonly memMb?: number;
-}
-
 /** Throws Fault `protocol` for a version that is not ours, undefined for what is no request at all. */
 export function parseRequest(value: unknown, path: string): RequestRecord | undefined {
   if (typeof value !== 'object' || value === null || !('version' in value)) return undefined;
@@ -57,14 +52,6 @@ export function parseRegistered(value: unknown): RegisteredRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if (!('slaveId' in value) || typeof value.slaveId !== 'string') return undefined;
   return { slaveId: value.slaveId, takesKilling: 'takesKilling' in value && value.takesKilling === true };
-}
-
-export function parseLimits(value: unknown): LimitsRecord | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const limits: { cpus?: number; memMb?: number } = {};
-  if ('cpus' in value && typeof value.cpus === 'number') limits.cpus = value.cpus;
-  if ('memMb' in value && typeof value.memMb === 'number') limits.memMb = value.memMb;
-  return limits;
 }
 
 /** What `termination` holds: the Termination that `wait` answers. */

@@ -6,10 +6,10 @@ import { updateLimits } from '../container/resources.ts';
 import type { Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { oneLine } from '../fault.ts';
-import { readJsonFact } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseLimits, type RequestRecord } from '../state/records.ts';
+import { readLimits } from '../state/limits.ts';
+import type { RequestRecord } from '../state/records.ts';
 import type { ContainerDaemon } from './container-daemon.ts';
 
 export interface ContainerLimitsParts {
@@ -40,7 +40,7 @@ export class ContainerLimits {
     const { paths, request, daemon, log, signal } = this.#parts;
     if (signal.aborted) return;
     const apply = async (engine: Engine): Promise<void> => {
-      const wanted = parseLimits(readJsonFact(paths.limits));
+      const wanted = readLimits(paths);
       const facts = wanted === undefined ? 'absent' : await engine.inspect(id, signal);
       if (wanted === undefined || facts === 'absent') return;
       const body = updateLimits(facts.hostConfig, request.task, wanted, request.config.limits);

@@ -240,8 +240,11 @@ export class DockerWork {
     const { tell } = this.#parts;
     const { signal } = this.#leaving;
     const facts = this.#expectFacts();
-    const source = await this.#outputSource(facts, signal);
-    await this.output.open(source, facts);
+    await this.#daemon.ask(
+      'attaching to the container',
+      ({ endpoint }) => this.output.open(dockerOutput(endpoint, facts.id, facts.tty), facts),
+      signal,
+    );
     try {
       await this.#daemon.ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
     } catch (error) {

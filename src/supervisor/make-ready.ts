@@ -1,11 +1,10 @@
-// Makes a task ready to be created: its plan and image, and its URIs, side by side, but that a pull waits for URIs which
-// may bring the login for it; then what the plan presumes in the sandbox. Can be called off at any time, and done again.
+// Makes a task ready to be created: its plan and image, and its URIs, side by side, but that a pull waits for the URIs if
+// one of them is a login (task-pull.ts); then what the plan presumes in the sandbox. Can be called off at any time, and done again.
 
 import type { CreateRequest } from '../container/create-request.ts';
-import type { ImageRef } from '../container/image.ts';
 import { makeMissing, makeWorkDirectory } from '../host/sandbox.ts';
 import { type Preparation, type PreparationOptions, prepare } from './preparation.ts';
-import { mayBringLogin, type TaskLogin, taskLogin } from './task-login.ts';
+import { bringsLogin, taskLogin } from './task-login.ts';
 import { fetchUris } from './uris.ts';
 
 /** `noteIn`: where children are noted, for the next supervisor to end them. Faults as `prepare` and `fetchUris`. */
@@ -47,14 +46,22 @@ async function sideBySide(
     'uris',
     fetchUris(parts, { signal: either, onProgress: (text) => told('uris', text) }),
   );
-  const login = async (name: ImageRef): Promise<TaskLogin> => {
-    if (!mayBringLogin(parts.request)) return {};
-    await uris;
-    return await taskLogin(parts.request, name, parts.log);
+  const how = bringsLogin(parts.request);
+  const login: PreparationOptions['login'] = {
+    when: how === 'by-name' ? 'first' : 'if-refused',
+    find: async (name) => {
+      // Nothing is pulled meanwhile.
+      told('image', '');
+      await uris;
+      return await taskLogin(parts.request, name, parts.log);
+    },
   };
   const image = guarded(
     'image',
-    prepare(parts, { signal: either, awayBoundMs, login, onProgress: (text) => told('image', text) }),
+    prepare(parts, {
+      ...{ signal: either, awayBoundMs, onProgress: (text: string) => told('image', text) },
+      ...(how === undefined ? {} : { login }),
+    }),
   );
   await Promise.allSettled([image, uris]);
   signal.throwIfAborted();

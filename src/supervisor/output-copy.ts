@@ -3,6 +3,7 @@
 // It reads no faster than it writes: a slow disk slows the task down and costs no memory.
 
 import { join as joinPath } from 'node:path';
+import { mayPass } from '../docker/faults.ts';
 import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
@@ -160,7 +161,8 @@ class Copier {
         if (tries === 0) log.warning('the attach ended before the container, attaching again');
       } catch (error) {
         signal.throwIfAborted();
-        if (!isFault(error, 'docker', 'timeout', 'not-found', 'conflict', 'protocol')) throw error;
+        const isDockers = isFault(error, 'docker', 'timeout', 'not-found', 'conflict', 'protocol');
+        if (!isDockers && !mayPass(error)) throw error;
         if (tries === 0) log.warning('output: Docker fails, will be tried again', { error: oneLine(error) });
       }
       session = undefined;

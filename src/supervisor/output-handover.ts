@@ -2,6 +2,7 @@
 // which the attach began is found, what it delivers is held back (bounded) and the file is fed from the log.
 
 import { join } from '../container/join.ts';
+import { mayPass } from '../docker/faults.ts';
 import type { OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
@@ -137,7 +138,7 @@ export class Handover {
       return !(await this.#source.isAlive(this.#signal));
     } catch (error) {
       this.#signal.throwIfAborted();
-      if (!isFault(error, 'docker', 'timeout')) throw error;
+      if (!isFault(error, 'docker') && !mayPass(error)) throw error;
       return false;
     }
   }
@@ -171,7 +172,7 @@ export class Handover {
         this.#lane.lose('unknown', 'the log cannot be read any more');
         return 'unreadable';
       }
-      if (!isFault(error, 'docker', 'timeout', 'not-found')) throw error;
+      if (!isFault(error, 'docker', 'not-found') && !mayPass(error)) throw error;
       // The attach ends as well if Docker is away for good.
       this.#log.debug('the log could not be read', { error: oneLine(error) });
       return 'read';

@@ -3,20 +3,21 @@
 // Nothing here changes the container or its state; it can be called off at any time and done again.
 
 import type { CreateRequest } from '../container/create-request.ts';
-import { chooseImage, type ImageRef } from '../container/image.ts';
+import { chooseImage } from '../container/image.ts';
 import { taskOptions } from '../container/options.ts';
 import { plan } from '../container/plan.ts';
+import type { RegistryLogin } from '../container/registry-login.ts';
 import type { Engine, EngineImageFacts } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { translateOptions } from '../docker/translate.ts';
-import { Fault, isFault } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
 import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { Daemon } from './docker-host.ts';
-import type { TaskLogin } from './task-login.ts';
+import { type LoginSource, pullForTask } from './task-pull.ts';
 import { urisOf } from './uris.ts';
 
 export interface Preparation {
@@ -34,14 +35,14 @@ export interface PreparationOptions {
   readonly onProgress: (text: string) => void;
   /** How long a daemon that is away is waited for. */
   readonly awayBoundMs: number;
-  /** The task's own login; asked only when the image has to be pulled. Absent: the operator's is all there is. */
-  readonly login?: (image: ImageRef) => Promise<TaskLogin>;
+  /** The task's own login, looked for only when the image has to be pulled. Absent: the operator's is all there is. */
+  readonly login?: LoginSource;
 }
 
 /** The create request of a task. Throws a Fault whose text is the one line that everybody is told. */
 export async function prepare(
   { request, root, daemon, log }: Preparation,
-  { signal, onProgress, awayBoundMs, login: loginFor }: PreparationOptions,
+  { signal, onProgress, awayBoundMs, login: source }: PreparationOptions,
 ): Promise<CreateRequest> {
   const { task, config, slaveEnvironment } = request;
   // First: of a container that cannot be run at all the image is not what is wrong.
@@ -79,15 +80,12 @@ export async function prepare(
     if (translation?.pull === 'never') {
       throw new Fault('refused', `the image ${image.image} is not here, and the options say --pull never`);
     }
-    const own = (await loginFor?.(image.image)) ?? {};
-    onProgress(`Pulling ${image.image}`);
-    const wanted = { image: image.image, platform: translation?.request.query.platform, login: own.login };
-    await ask('pulling the image', () => daemon.pulls.pull(wanted, onProgress, signal)).catch(
-      (error: unknown) => {
-        if (!isFault(error) || own.unusable === undefined) throw error;
-        throw new Fault(error.kind, `${error.message} (${own.unusable})`, error);
-      },
-    );
+    const wanted = { image: image.image, platform: translation?.request.query.platform };
+    const pull = async (login: RegistryLogin | undefined): Promise<void> => {
+      onProgress(`Pulling ${image.image}`);
+      await ask('pulling the image', () => daemon.pulls.pull({ ...wanted, login }, onProgress, signal));
+    };
+    await pullForTask(image.image, pull, source);
     facts = await look();
   }
   if (facts === 'absent')

@@ -20,12 +20,13 @@ export interface TaskLogin {
   readonly unusable?: string;
 }
 
-/** Whether a URI could bring such a file: by its name, or as an archive. Only for these a pull has to wait. */
-export function mayBringLogin(request: RequestRecord): boolean {
+/** How a URI could bring such a file: by its own name, or if none has that in an archive. */
+export function bringsLogin(request: RequestRecord): 'by-name' | 'in-archive' | undefined {
   const answer = urisOf(request);
-  return (
-    answer.ok && answer.fetches.some(({ file, unpack }) => unpack !== undefined || LOGIN_FILES.includes(file))
-  );
+  if (!answer.ok) return undefined;
+  if (answer.fetches.some(({ file, unpack }) => unpack === undefined && LOGIN_FILES.includes(file)))
+    return 'by-name';
+  return answer.fetches.some(({ unpack }) => unpack !== undefined) ? 'in-archive' : undefined;
 }
 
 /** To be asked when the URIs are there. Never throws a Fault. */

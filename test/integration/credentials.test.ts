@@ -230,26 +230,52 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
     }
   });
 
-  it('keeps a pull waiting for those URIs that may bring the login, and for no others', async () => {
+  it('keeps a pull waiting for a URI that is the login, and for no others', async () => {
     const login = web.hanging('/late/.dockercfg');
     const plain = web.hanging('/late/data');
-    const [needs, does] = [await imageIn(open), await imageIn(open)];
+    const archive = web.hanging('/late/data.tar');
+    const [needs, does, alike] = [await imageIn(open), await imageIn(open), await imageIn(open)];
     const waiting = await launch(needs, { uris: [{ value: login.url }] });
     const pulling = await launch(does, { uris: [{ value: plain.url }] });
-    await until('both are being fetched', () => login.open() === 1 && plain.open() === 1);
-    await until('the other image is here', async () => {
-      return (await host.dockerd.outcome(['image', 'inspect', does])).code === 0;
-    });
+    const packed = await launch(alike, { uris: [{ value: archive.url }] });
+    await until('all are being fetched', () => [login, plain, archive].every((one) => one.open() === 1));
+    for (const image of [does, alike]) {
+      await until('the other images are here', async () => {
+        return (await host.dockerd.outcome(['image', 'inspect', image])).code === 0;
+      });
+    }
     assert.equal(pullsOf(needs), 0);
     // An image that is here waits for nothing.
     const local = web.hanging('/here/.dockercfg');
     const here = await launch(does, { uris: [{ value: local.url }] });
     await until('it is being fetched', () => local.open() === 1);
-    for (const { release } of [login, plain, local]) release();
+    for (const { release } of [login, plain, archive, local]) release();
+    // What it sends is no archive.
+    assert.match(await ends(packed, FAILED), /^uri /);
     // `begin end` is no JSON, and the registry is open to all.
     for (const task of [waiting, pulling, here]) await ends(task, FINISHED);
     assert.equal(pullsOf(needs), 1);
     assert.equal(pullsOf(does), 1);
+  });
+
+  it("is asked first with the operator's login where only an archive may bring another, which then counts", async () => {
+    const image = await imageIn(one);
+    const uris = [page('docker.tar.gz', archive({ auths: authsOf(one) }))];
+    await ends(await launch(image, { uris }), FINISHED);
+    assert.equal(pullsOf(image), 2);
+    const file = host.directory.at('operators-of-archives');
+    await writeFile(file, JSON.stringify({ auths: authsOf(one) }), { mode: 0o600 });
+    await host.configure(`[docker.index]\ndockercfg: ${file}\n`);
+    try {
+      const other = await imageIn(one);
+      await ends(
+        await launch(other, { uris: [page('docker.tar.gz', archive({ auths: wrong(one) }))] }),
+        FINISHED,
+      );
+      assert.equal(pullsOf(other), 1);
+    } finally {
+      await host.configure('');
+    }
   });
 
   for (const [name, configuration] of [

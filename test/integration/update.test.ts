@@ -189,12 +189,22 @@ describe('update', { skip: await skipWithoutTools(), concurrency: 4, timeout: 20
       const both = [a, b].map((n) => ({ cpus: n, mem: 64 + n }));
       await Promise.all(both.map(async (wanted) => await update(slave, task.containerId, wanted)));
       const { shares, soft } = limitsOf(dockerd, id);
-      const file = JSON.parse(readFileSync(`${host.root}/mesos/${task.containerId}/limits`, 'utf8'));
       assert.ok(
         both.some(({ cpus, mem }) => shares === cpus * 1024 && soft === mem),
         `${shares} ${soft}`,
       );
-      assert.deepEqual(file, { cpus: shares / 1024, memMb: soft });
+    }
+    await assertEnds(task);
+  });
+
+  on('', 'twice at once, each of another part: both parts are in force', async (host, slave) => {
+    const task = await slave.launch(executorTask({ ...UNTIL_GATE, cpus: 0.5, mem: 64 }));
+    const id = await idOf(host, task);
+    for (const n of [1, 2, 3, 4, 5]) {
+      const parts = [{ cpus: n }, { mem: 64 + n }];
+      await Promise.all(parts.map(async (wanted) => await update(slave, task.containerId, wanted)));
+      const { shares, soft } = limitsOf(dockerd, id);
+      assert.deepEqual({ shares, soft }, { shares: n * 1024, soft: 64 + n });
     }
     await assertEnds(task);
   });

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DaemonRefusal, dockerFault, isDaemonAway } from '../../../src/docker/faults.ts';
+import {
+  DaemonRefusal,
+  dockerFault,
+  isDaemonAway,
+  mayPass,
+  TlsFileError,
+} from '../../../src/docker/faults.ts';
 import { Fault } from '../../../src/fault.ts';
 
 const system = (code: string) => Object.assign(new Error(`connect ${code}`), { code });
@@ -37,6 +43,12 @@ test('a daemon that is away is told from one that refuses', () => {
 test('a file or a program that is missing is no daemon that is away', () => {
   assert.ok(!isDaemonAway(new Fault('config', 'cannot read the certificate', system('ENOENT'))));
   assert.ok(!isDaemonAway(new Fault('host', 'cannot run the docker CLI', system('ENOENT'))));
+});
+
+test('a file that TLS lacks just now may pass, and is no daemon that is away; what another setting says may not', () => {
+  const fault = new Fault('config', 'the key does not fit', new TlsFileError('key values mismatch'));
+  assert.deepEqual([mayPass(fault), isDaemonAway(fault)], [true, false]);
+  assert.ok(!mayPass(new Fault('config', 'no credentials', system('ENOENT'))));
 });
 
 test('a fault stays what it is', () => {

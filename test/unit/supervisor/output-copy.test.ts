@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import { TlsFileError } from '../../../src/docker/faults.ts';
 import type { OutputSource } from '../../../src/docker/output.ts';
 import { Fault, isFault } from '../../../src/fault.ts';
 import type { Log } from '../../../src/host/log.ts';
@@ -176,6 +177,53 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const { report, file } = await world.finish();
     assert.equal(file.toString(), 'one\nthree\n');
     assert.ok(report.lost.some(({ stream, bytes }) => stream === 'stdout' && bytes === 'unknown'));
+  });
+
+  it('outlives files of TLS that do not fit each other for a while, whatever they keep from being asked', async () => {
+    await using directory = await tempDirectory();
+    const lines = Array.from({ length: 300 }, (_, n) => `number ${n}\n`).join('');
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    const [attach, isAlive, readLog] = [
+      docker.attach.bind(docker),
+      docker.isAlive.bind(docker),
+      docker.readLog.bind(docker),
+    ];
+    const failed: string[] = [];
+    // Each first try fails, in whichever phase it comes.
+    const exchanged = (what: string): void => {
+      if (failed.includes(what)) return;
+      failed.push(what);
+      throw new Fault('config', `${what}: not the key of the certificate`, new TlsFileError('mismatch'));
+    };
+    await world.open();
+    docker.emit(1000);
+    await until('some of it', () => world.size() === 1000);
+    await world.kill();
+    let isAttached = false;
+    docker.isAlive = async () => {
+      exchanged('isAlive');
+      return await isAlive();
+    };
+    docker.attach = async () => {
+      exchanged('attach');
+      isAttached = true;
+      return await attach();
+    };
+    docker.readLog = (query) => {
+      exchanged(isAttached ? 'readLog of a handover' : 'readLog');
+      return readLog(query);
+    };
+    docker.emit(500);
+    await world.open();
+    docker.emit(700);
+    await until('what came meanwhile', () => world.size() === 2200);
+    docker.emit(300);
+    await until('what comes then', () => world.size() === 2500);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+    assert.deepEqual(failed.sort(), ['attach', 'isAlive', 'readLog', 'readLog of a handover']);
   });
 
   it('is refused where the file is a link or a FIFO', async () => {

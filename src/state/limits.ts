@@ -1,0 +1,46 @@
+// The limits that `update` asked for last. Calls may overlap and none holds a lock: what names both resources, and what
+// names one of them, is a fact of its own that its like replaces whole. So nobody has to read before it writes, no part is
+// lost, and two that name both never mix.
+
+import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import type { ContainerPaths } from './layout.ts';
+
+export interface Limits {
+  readonly cpus?: number;
+  readonly memMb?: number;
+}
+
+/** `atUs`: when, by the clock that all processes share since the boot, which no container outlives. */
+type LimitsRecord = Limits & { readonly atUs: number };
+
+type LimitsPaths = Pick<ContainerPaths, 'limits' | 'limitsCpus' | 'limitsMem'>;
+
+/** Throws the system's errors. */
+export function noteLimits(paths: LimitsPaths, { cpus, memMb }: Limits): void {
+  if (cpus === undefined && memMb === undefined) return;
+  const path = cpus === undefined ? paths.limitsMem : memMb === undefined ? paths.limitsCpus : paths.limits;
+  const atUs = Number(process.hrtime.bigint() / 1000n);
+  writeFactSync(path, JSON.stringify({ cpus, memMb, atUs }));
+}
+
+/** Each resource as the last call that named it wants it; undefined where there was none. */
+export function readLimits(paths: LimitsPaths): Limits | undefined {
+  const records = [paths.limits, paths.limitsCpus, paths.limitsMem]
+    .map((path) => parse(readJsonFact(path)))
+    .filter((record) => record !== undefined)
+    .sort((a, b) => a.atUs - b.atUs);
+  if (records.length === 0) return undefined;
+  const wanted: Limits = {};
+  for (const { atUs: _, ...limits } of records) Object.assign(wanted, limits);
+  return wanted;
+}
+
+function parse(value: unknown): LimitsRecord | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return {
+    // Releases that had one file for both wrote no time.
+    atUs: 'atUs' in value && typeof value.atUs === 'number' ? value.atUs : 0,
+    ...('cpus' in value && typeof value.cpus === 'number' ? { cpus: value.cpus } : {}),
+    ...('memMb' in value && typeof value.memMb === 'number' ? { memMb: value.memMb } : {}),
+  };
+}
