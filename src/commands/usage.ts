@@ -1,7 +1,7 @@
 // `deimos usage`: what a container uses right now, from its cgroups' files. Old slaves call this every second for each
 // container: it reads a handful of small files, asks nobody and starts nothing.
 
-import { memoryBytes } from '../container/resources.ts';
+import { plannedLimits } from '../container/resources.ts';
 import { Fault, isFault } from '../fault.ts';
 import { type CgroupUsage, readUsage } from '../host/cgroups.ts';
 import { readJsonFact } from '../host/facts.ts';
@@ -11,6 +11,7 @@ import { readRecord, writeRecord } from '../mesos/record.ts';
 import { decodeContainerId, encodeResourceStatistics } from '../mesos/task-view.ts';
 import { findState } from '../state/find.ts';
 import type { ContainerPaths } from '../state/layout.ts';
+import { readLimits } from '../state/limits.ts';
 import { admission, hasFact, readDockerId, readRequest } from '../state/store.ts';
 import type { Call } from './call.ts';
 
@@ -88,11 +89,14 @@ function usageOf(paths: ContainerPaths): Used | 'ended' {
 }
 
 function limitsOf(paths: ContainerPaths): CgroupUsage {
-  const resources = readRequest(paths)?.task.resources;
+  const request = readRequest(paths);
+  if (request === undefined) return {};
+  const limits = plannedLimits(request.task, readLimits(paths) ?? {}, request.config.limits);
+  const { CpuShares, CpuPeriod, CpuQuota, Memory, MemoryReservation } = limits;
+  const cpusLimit = CpuQuota && CpuPeriod ? CpuQuota / CpuPeriod : CpuShares && CpuShares / 1024;
   return {
-    ...(resources?.cpus === undefined ? {} : { cpusLimit: resources.cpus }),
-    ...(resources?.memMb === undefined || resources.memMb <= 0
-      ? {}
-      : { memLimitBytes: memoryBytes(resources.memMb) }),
+    ...(cpusLimit === undefined ? {} : { cpusLimit }),
+    ...(Memory === undefined ? {} : { memLimitBytes: Memory }),
+    ...(MemoryReservation === undefined ? {} : { memSoftLimitBytes: MemoryReservation }),
   };
 }

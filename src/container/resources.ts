@@ -106,6 +106,16 @@ export function updateLimits(
   return Object.keys(body).length === 0 ? undefined : body;
 }
 
+/** What a container that does not run yet will have: as it is created, and as `requested` changes that at its start. */
+export function plannedLimits(
+  task: Pick<TaskRequest, 'kind' | 'resources'>,
+  requested: Pick<Resources, 'cpus' | 'memMb'>,
+  config: LimitsConfig,
+): Limits {
+  const created = createLimits(task.resources, config);
+  return { ...created, ...updateLimits(created, task, requested, config) };
+}
+
 function memoryUpdate(current: CurrentLimits, bytes: number, config: LimitsConfig): UpdateBody {
   const reservation = bytes === current.MemoryReservation ? {} : { MemoryReservation: bytes };
   const hard = current.Memory ?? 0;

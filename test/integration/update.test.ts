@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { encode } from '../../src/mesos/codec.ts';
-import { Update, ValueType } from '../../src/mesos/messages.ts';
+import { decode, encode } from '../../src/mesos/codec.ts';
+import { ResourceStatistics, Update, ValueType } from '../../src/mesos/messages.ts';
 import { containersOf, inspectTask } from '../support/docker-facts.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
@@ -14,7 +14,7 @@ import { IMAGES } from '../support/images.ts';
 import { assertContent, testOn } from '../support/on-host.ts';
 import { signalPid } from '../support/proc.ts';
 import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
-import { commandTask, executorTask } from '../support/tasks.ts';
+import { commandTask, executorTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
@@ -36,6 +36,13 @@ interface Limits {
   readonly swap: number;
   /** µs of each 100 ms; -1: none. */
   readonly quota: number;
+}
+
+/** What `usage` tells of them. */
+interface Told {
+  readonly cpus: number;
+  readonly hard: number;
+  readonly soft: number;
 }
 
 /** Read from cgroups of version 1, under the cgroup parent of that dockerd. */
@@ -247,6 +254,11 @@ describe('update with something missing', { skip: await skipWithoutTools(), time
     });
     assert.deepEqual(limitsOf(dockerd, id), expected);
   };
+  const told = async (task: LaunchedTask): Promise<Told> => {
+    const answer = decode(ResourceStatistics, (await slave.usage(task)) ?? assert.fail('usage fails'));
+    const { cpus_limit, mem_limit_bytes = 0, mem_soft_limit_bytes = 0 } = answer;
+    return { cpus: cpus_limit ?? 0, hard: mem_limit_bytes / MB, soft: mem_soft_limit_bytes / MB };
+  };
   const RAISED = { shares: 2048, hard: 128, soft: 128, swap: 256, quota: -1 };
 
   it('the container: it has the limits when it comes', async () => {
@@ -258,12 +270,45 @@ describe('update with something missing', { skip: await skipWithoutTools(), time
       // Each names a part only.
       await update(slave, task.containerId, { cpus: 2 });
       await update(slave, task.containerId, { mem: 128 });
+      assert.deepEqual(await told(task), { cpus: 2, hard: 128, soft: 128 }, 'usage tells it before');
     } finally {
       dockerd.thaw();
     }
-    await inForce(await idOf(host, task), RAISED);
+    const id = await idOf(host, task);
+    await inForce(id, RAISED);
+    assert.deepEqual(await told(task), { cpus: 2, hard: 128, soft: 128 });
     await assertEnds(task);
   });
+
+  const LEAST = { cpus: 2 / 1024, hard: 32, soft: 32 };
+  const BEFORE: readonly (readonly [what: string, options: TaskOptions, asked: Wanted[], expected: Told])[] =
+    [
+      ['none of either: the least there is', { cpus: 0, mem: 0 }, [], LEAST],
+      [
+        'an update that lowers: the hard limit stays',
+        { cpus: 1, mem: 64 },
+        [{ cpus: 0, mem: 0 }],
+        { ...LEAST, hard: 64 },
+      ],
+    ];
+  for (const [what, options, asked, expected] of BEFORE) {
+    it(`the container: usage tells before what it has when it comes, ${what}`, async () => {
+      dockerd.freeze();
+      let task: LaunchedTask;
+      try {
+        task = await slave.launch(executorTask({ ...UNTIL_GATE, ...options }));
+        await until('accepted', () => existsSync(`${host.root}/mesos/${task.containerId}/accepted`));
+        for (const wanted of asked) await update(slave, task.containerId, wanted);
+        assert.deepEqual(await told(task), expected);
+      } finally {
+        dockerd.thaw();
+      }
+      const { hard, soft, cpus } = expected;
+      await inForce(await idOf(host, task), { shares: cpus * 1024, hard, soft, swap: 2 * hard, quota: -1 });
+      assert.deepEqual(await told(task), expected);
+      await assertEnds(task);
+    });
+  }
 
   it('Docker: it answers when its bound is over, and the limits come with Docker', async () => {
     const task = await slave.launch(executorTask({ ...UNTIL_GATE, cpus: 0.5, mem: 64 }));

@@ -7,6 +7,7 @@ import {
   cpuShares,
   createLimits,
   memoryBytes,
+  plannedLimits,
   updateLimits,
 } from '../../../src/container/resources.ts';
 
@@ -126,6 +127,18 @@ describe('an update', () => {
       Memory: 128 * MB,
       MemorySwap: 256 * MB,
     });
+  });
+
+  test('that came before the container adds to what that is created with', () => {
+    const created = { CpuShares: 512, Memory: 64 * MB, MemoryReservation: 64 * MB, MemorySwap: 0 };
+    for (const wanted of [{}, { cpus: 0.6, memMb: 96 }])
+      assert.deepEqual(plannedLimits(command, wanted, swap), created);
+    assert.deepEqual(plannedLimits(executor, { cpus: 2 }, cfs), {
+      ...createLimits(executor.resources, cfs),
+      ...{ CpuShares: 2048, CpuQuota: 200_000 },
+    });
+    const lowered = plannedLimits(executor, { memMb: 0 }, swap);
+    assert.deepEqual([lowered.Memory, lowered.MemoryReservation], [128 * MB, 32 * MB]);
   });
 
   test('never lowers the hard limit, sets swap only with memory, and is done after once', () => {
