@@ -2,7 +2,7 @@
 // comes. The container is gone, the slave hears of it once, and nothing is left running.
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe } from 'node:test';
 import { encode } from '../../src/mesos/codec.ts';
 import { Destroy, TaskState } from '../../src/mesos/messages.ts';
@@ -171,6 +171,16 @@ describe('the end of a task from outside', {
           assert.equal(task.calls('destroy')[0]?.end?.code, 0);
           await assertGrace(id, STOP_TIMEOUT_MS);
           assert.equal(endsAsked(host.dockerd, id)[0], 'stop 2');
+          // What `wait` answers, whether or not the slave still took it.
+          const path = `${host.root}/mesos/${task.containerId}/termination`;
+          assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), {
+            // That of an executor's tasks is its own to tell.
+            ...(task === command ? { state: TaskState.KILLED } : {}),
+            message: 'Destroyed by the slave; the container was ended by SIGKILL (status 137)',
+            killed: false,
+            reasons: [],
+            status: 137 << 8,
+          });
         }),
       );
       // The slave's own word, which depends on whether the answer of `wait` or the end of `destroy` reached it first.
