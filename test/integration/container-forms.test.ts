@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe } from 'node:test';
 import { Network, TaskState } from '../../src/mesos/messages.ts';
 import { output } from '../support/command.ts';
-import { type InspectedContainer, inspectTask } from '../support/docker-facts.ts';
+import { containersOf, type InspectedContainer, inspectTask } from '../support/docker-facts.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { derive, IMAGES } from '../support/images.ts';
 import { launchRecord } from '../support/installation.ts';
@@ -17,6 +17,7 @@ import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import { commandTask, executorTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
+import { wrap } from '../support/wrapped.ts';
 
 const SANDBOX = '/mnt/mesos/sandbox';
 const LONG_MS = 90_000;
@@ -318,6 +319,29 @@ describe('the new form of container', {
       assert.equal(code, 0, stderr);
       assert.equal(stdout.toString().includes('"Privileged": true'), privileged === true);
     }
+  });
+
+  on('privileged is what Docker is asked to create', async (host) => {
+    const wrapped = wrap(host, 'privileged');
+    const its = await host.slave({ version: '1.0.4', containerizer: wrapped.containerizer });
+    // Without an answer no RunTask comes: the container is there and is not started, which not every machine can do.
+    wrapped.hold('update');
+    const asked: readonly (readonly [expected: boolean, options: TaskOptions])[] = [
+      [true, { ...NEW, docker: { privileged: true } }],
+      [false, { ...NEW, docker: { privileged: false } }],
+      [true, { image: IMAGES.busybox, options: ['--privileged'] }],
+    ];
+    for (const [expected, options] of asked) {
+      const task = await its.launch(commandTask({ ...options, value: 'true' }));
+      await until('it is created', async () => (await containersOf(host.dockerd, task)).length > 0, {
+        timeoutMs: LONG_MS,
+      });
+      assert.equal((await inspectTask(host.dockerd, task)).HostConfig.Privileged, expected);
+      await its.destroy(task);
+      assert.deepEqual(await containersOf(host.dockerd, task), []);
+    }
+    wrapped.letGo('update');
+    assertContent(its);
   });
 
   on('force_pull_image: the newest of the registry, though an older one is here', async (host) => {
