@@ -16,6 +16,7 @@ import { tempDirectory } from '../../support/temp.ts';
 /** What is waited for after the grace, and then before the pid itself is killed. */
 const KILL_AFTER_MS = 10_000;
 const KILL_PID_AFTER_MS = 5_000;
+const TIMEOUT_MS = 20_000;
 const STOPPING = 'stopping the container';
 const KILLING = 'killing the container';
 
@@ -85,9 +86,11 @@ async function withInit(
   }
 }
 
-test('where Docker hangs, its init is killed when all bounds are over, and not before', async (t) => {
+test('where Docker hangs, its init is killed when all bounds are over, and not before', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
   await withInit(async (init, child) => {
-    const exited = once(child, 'exit');
+    const exited = once(child, 'exit', { signal: t.signal });
     const { asked, warnings, pass, done } = stop(t, init, 2_000);
     assert.deepEqual(asked, [STOPPING]);
     await pass(2_000 + KILL_AFTER_MS - 1);
@@ -103,11 +106,14 @@ test('where Docker hangs, its init is killed when all bounds are over, and not b
   });
 });
 
-test('where Docker hangs, a grace with a fraction begins when the signal has been waited for', async (t) => {
+test('where Docker hangs, a grace with a fraction begins when the signal has been waited for', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
   await withInit(async (init, child) => {
-    const exited = once(child, 'exit');
+    const exited = once(child, 'exit', { signal: t.signal });
     const { asked, warnings, pass, done } = stop(t, init, 1_500);
-    await pass(KILL_AFTER_MS);
+    await pass(KILL_AFTER_MS - 1);
+    await pass(1);
     await pass(1_499);
     assert.deepEqual(asked, [STOPPING]);
     await pass(1);
