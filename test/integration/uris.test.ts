@@ -214,6 +214,13 @@ describe("a task's URIs", { skip, timeout: 240_000 }, () => {
       ['a.tar', [tarOf([{ name: `${STAGING}/1/planted`, content: 'evil' }])], /would leave the directory/],
       ['a.zip', [zipOf([{ name: '../planted', content: 'evil' }])], /member \.\.\/planted would leave/],
       ['a.zip', [zipOf([{ name: `${victim}/planted`, content: 'evil' }])], /would leave the directory/],
+      ['a.zip', [zipOf(into(victim))], /cannot be unpacked: .*d exists but is not directory/],
+      ['a.zip', [zipOf(into('../..'))], /cannot be unpacked: .*d exists but is not directory/],
+      [
+        'a.zip',
+        [zipOf(into(victim).slice(0, 1)), zipOf(into(victim).slice(1))],
+        /cannot overwrite non-directory/,
+      ],
     ];
     const tasks = await Promise.all(
       evil.map(async ([name, archives, words], n) => {
