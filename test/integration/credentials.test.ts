@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { mkdir, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { type Member, tarOf } from '../support/archives.ts';
 import { pullsOf } from '../support/docker-facts.ts';
 import { startDockerd } from '../support/dockerd.ts';
@@ -22,8 +23,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { Web } from '../support/web.ts';
 
-const FINISHED = 2;
-const FAILED = 3;
+const { FINISHED, FAILED } = TaskState;
 const LONG_MS = 90_000;
 /** What Docker says to who has no login, or the wrong one. */
 const DENIED = /unauthorized|no basic auth credentials|denied/;

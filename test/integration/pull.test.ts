@@ -35,8 +35,16 @@ describe('a task whose image has to come', {
   let shared: Host;
   let registry: Registry;
   before(async () => {
-    // With --debug dockerd's log tells of each call.
-    const dockerd = await startDockerd({ arguments: ['--debug'] });
+    const dockerd = await startDockerd({
+      arguments: [
+        // Its log tells of each call.
+        '--debug',
+        // By itself it would ask a registry that is gone for more than a minute.
+        '--max-download-attempts=1',
+        // Of three pulls at a time, none is to wait for the layers of another.
+        '--max-concurrent-downloads=12',
+      ],
+    });
     shared = await startHost({ dockerd });
     registry = await startRegistry(dockerd);
   });

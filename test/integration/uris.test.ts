@@ -6,6 +6,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { type Member, tarOf, zipOf } from '../support/archives.ts';
 import { output } from '../support/command.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
@@ -18,11 +19,8 @@ import { until } from '../support/until.ts';
 import { Web } from '../support/web.ts';
 
 const skip = await skipWithoutTools();
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
-const STARTING = 0;
-const LAUNCH_FAILED = 21;
+const { STARTING, FINISHED, FAILED, KILLED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED: LAUNCH_FAILED } = Reason;
 const STAGING = '.deimos-fetching';
 const NOBODY = 65534;
 
