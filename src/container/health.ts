@@ -3,6 +3,7 @@
 // nothing of a HealthCheck is left out in silence.
 
 import { LONGEST_MS } from './duration.ts';
+import { LARGEST_PORT } from './ports.ts';
 import type { Command, HealthCheck } from './task.ts';
 
 /** What a HealthCheck says that leaves these out (mesos.proto); the form of 0.19 has no grace. */
@@ -20,7 +21,6 @@ export const INTERVAL_MS_MIN = 200;
 export const TIMEOUT_MS_MIN = 100;
 /** Of what a check said so much gets into a status update, in characters. */
 const WORDS_MAX = 200;
-const LARGEST_PORT = 65_535;
 
 export type Probe =
   | {

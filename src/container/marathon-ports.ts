@@ -2,9 +2,9 @@
 // Pure. The offer is assumed, so the same app always gets the same ports.
 
 import type { JsonFields } from './json-fields.ts';
+import { LARGEST_PORT } from './ports.ts';
 import type { PortMapping, PortRange } from './task.ts';
 
-const LARGEST_PORT = 65_535;
 const PORT = { min: 0, max: LARGEST_PORT, whole: true } as const;
 const PROTOCOLS = ['tcp', 'udp', 'udp,tcp', 'tcp,udp'] as const;
 

@@ -3,6 +3,8 @@
 
 import type { PortRange } from './task.ts';
 
+export const LARGEST_PORT = 65_535;
+
 export interface ExposedPort {
   readonly port: number;
   readonly protocol: string;
@@ -27,7 +29,7 @@ export const OFFERED_PORTS_MAX = 1000;
 export function offeredPorts(ranges: readonly PortRange[]): readonly number[] {
   const ports = new Set<number>();
   for (const { begin, end } of ranges) {
-    for (let port = Math.max(1, begin); port <= Math.min(65535, end); port++) {
+    for (let port = Math.max(1, begin); port <= Math.min(LARGEST_PORT, end); port++) {
       if (ports.size >= OFFERED_PORTS_MAX) return [...ports];
       ports.add(port);
     }
@@ -42,7 +44,7 @@ export function parseExposedPorts(keys: readonly string[]): readonly ExposedPort
     if (match === null) return [];
     const first = Number(match[1]);
     const last = Number(match[2] ?? match[1]);
-    if (first < 1 || last > 65535) return [];
+    if (first < 1 || last > LARGEST_PORT) return [];
     const protocol = match[3] ?? 'tcp';
     return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => ({ port: first + i, protocol }));
   });

@@ -108,7 +108,8 @@ const SIGNAL_NAMES = (
 /** The first of the real-time signals as libc counts them. */
 const SIGRTMIN = 34;
 const SIGTERM = 15;
-const EXIT_SIGKILL = 137;
+/** How Docker gives an end by SIGKILL. */
+export const EXIT_SIGKILL = 137;
 
 /** A signal as Docker's options and images write it (`SIGTERM`, `term`, `15`, `RTMIN+3`); SIGTERM for anything else. */
 export function signalNumber(written: string): number {

@@ -4,9 +4,7 @@
 import { lstatSync } from 'node:fs';
 import { runChild } from './child.ts';
 import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
-
-/** Users may be looked up over the network. */
-const LOOKUP_MS = 10_000;
+import { USER_LOOKUP_MS } from './users.ts';
 
 export interface Owner {
   /** Options of setpriv(1) for programs that work on what came from outside. */
@@ -27,7 +25,7 @@ export async function ownerOf(directory: string, noteIn: string, signal: AbortSi
     env: CHILD_ENVIRONMENT,
     noteIn,
     signal,
-    boundMs: LOOKUP_MS,
+    boundMs: USER_LOOKUP_MS,
   });
   const groups = known.code === 0 ? '--init-groups' : '--clear-groups';
   const words = [`--reuid=${uid}`, `--regid=${gid}`, groups, '--no-new-privs'];

@@ -6,7 +6,7 @@ import { Fault, oneLine } from '../fault.ts';
 import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
 
 /** Users may be looked up over the network. */
-const LOOKUP_MS = 10_000;
+export const USER_LOOKUP_MS = 10_000;
 
 /** `uid:gid` of a user. Fault `refused` if this host has none of that name, `host` if it cannot be asked. */
 export async function lookUpUser(name: string, signal: AbortSignal): Promise<string> {
@@ -15,7 +15,7 @@ export async function lookUpUser(name: string, signal: AbortSignal): Promise<str
     const { stdout } = await run(findProgram('getent'), ['passwd', '--', name], {
       cwd: '/',
       env: CHILD_ENVIRONMENT,
-      timeout: LOOKUP_MS,
+      timeout: USER_LOOKUP_MS,
       killSignal: 'SIGKILL',
       signal,
     });

@@ -11,7 +11,7 @@ import { fingerprintsOf, LENIENT, placeOf, readAuthorities, readOwnCertificate }
 import { formatUpid, type Upid } from './upid.ts';
 
 /** For a TLS handshake on the loopback; past it the other side counts as one that waits for something else. */
-export const HANDSHAKE_MS = 5_000;
+const DIALED_HANDSHAKE_MS = 5_000;
 
 /** Codes that only one who speaks TLS can cause, an alert for one; a plain side closes, or what it says is no record. */
 const SPEAKS_TLS = /^ERR_SSL_(?!WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/;
@@ -82,7 +82,7 @@ async function shakeHands(
   });
   socket.on('error', () => {});
   const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(), HANDSHAKE_MS);
+  const timer = setTimeout(() => patience.abort(), DIALED_HANDSHAKE_MS);
   try {
     await abortable(once(socket, 'secureConnect'), AbortSignal.any([bound, patience.signal]));
     return socket;

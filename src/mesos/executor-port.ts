@@ -26,7 +26,7 @@ export type SlaveMessageHandler = (message: SlaveMessage) => void;
 
 const LOOPBACK = '127.0.0.1';
 /** For a TLS handshake from its first byte on. */
-export const HANDSHAKE_MS = 10_000;
+const ACCEPTED_HANDSHAKE_MS = 10_000;
 /** Slaves hold one connection each. More means that somebody plays: the oldest that never knew a name goes first. */
 export const MAX_CONNECTIONS = 1024;
 /** Anybody on the host can be refused in as many ways as there are. */
@@ -166,7 +166,7 @@ export class ExecutorPort {
         this.#read(socket, connection)(first);
         return;
       }
-      const timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? HANDSHAKE_MS);
+      const timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? ACCEPTED_HANDSHAKE_MS);
       socket.pause();
       socket.unshift(first);
       void this.#shakeHands(socket, connection).finally(() => clearTimeout(timer));

@@ -4,6 +4,7 @@
 
 import { HEALTH_DEFAULTS } from '../container/health.ts';
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
+import { LARGEST_PORT } from '../container/ports.ts';
 import type {
   Command,
   HealthCheck,
@@ -42,7 +43,6 @@ import {
   Wait,
 } from './messages.ts';
 
-const LARGEST_PORT = 65_535;
 const NANOSECONDS_PER_MS = 1e6;
 
 /** What the slave says in launch's environment, for records that leave it out. */

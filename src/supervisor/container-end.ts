@@ -13,7 +13,7 @@ import {
   mayHaveEndedWithDaemon,
 } from '../container/end-evidence.ts';
 import type { DockerId } from '../container/identity.ts';
-import { type Outcome, signalNumber } from '../container/termination.ts';
+import { EXIT_SIGKILL, type Outcome, signalNumber } from '../container/termination.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { containerHistory, daemonSince } from '../docker/history.ts';
@@ -27,8 +27,7 @@ import type { ContainerPaths } from '../state/layout.ts';
 import { hasFact } from '../state/store.ts';
 import type { MemoryWatch } from './memory-watch.ts';
 
-/** How Docker gives an end by SIGKILL, and how long the word of a kill for memory may come behind it. */
-const EXIT_SIGKILL = 137;
+/** How long the word of a kill for memory may come behind an end by SIGKILL. */
 const OOM_SETTLE_MS = 1_000;
 /** Docker wakes those who wait for an end before it says so among its events. */
 const EVENTS_SETTLE_MS = 1_000;

@@ -5,9 +5,10 @@ import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { TEST_CACHE } from '../support/cache.ts';
 
 const projectRoot = resolve(import.meta.dirname, '../..');
 const binary = join(projectRoot, 'dist/deimos');
@@ -32,10 +33,9 @@ function assertSaysVersion(result: SpawnSyncReturns<string>): void {
 
 /** A Debian that holds only what is essential. Making it takes half a minute, so it is kept for later runs. */
 function bareDebian(): string {
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'deimos-test');
-  const root = join(cache, `debian-${suite}`);
+  const root = join(TEST_CACHE, `debian-${suite}`);
   if (existsSync(root)) return root;
-  mkdirSync(cache, { recursive: true });
+  mkdirSync(TEST_CACHE, { recursive: true });
   const fresh = mkdtempSync(`${root}.`);
   const made = spawnSync('debootstrap', ['--variant=minbase', suite, fresh], {
     encoding: 'utf8',

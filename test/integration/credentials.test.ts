@@ -7,7 +7,9 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { mkdir, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { type Member, tarOf } from '../support/archives.ts';
+import { pullsOf } from '../support/docker-facts.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { derive } from '../support/images.ts';
@@ -21,8 +23,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 import { Web } from '../support/web.ts';
 
-const FINISHED = 2;
-const FAILED = 3;
+const { FINISHED, FAILED } = TaskState;
 const LONG_MS = 90_000;
 /** What Docker says to who has no login, or the wrong one. */
 const DENIED = /unauthorized|no basic auth credentials|denied/;
@@ -96,12 +97,6 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
     assert.equal(end.state, state, `${end.message}\n${supervisorLog(host)}`);
     await task.gone();
     return end.message ?? '';
-  };
-  const pullsOf = (image: string) => {
-    const asked = `/images/create?fromImage=${encodeURIComponent(image.replace(/:[^:/]*$/, ''))}&`;
-    return readFileSync(host.dockerd.logFile, 'utf8')
-      .split('\n')
-      .filter((line) => line.includes('Calling POST') && line.includes(asked)).length;
   };
 
   const archive = (content: unknown): Buffer => {
@@ -187,13 +182,15 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
       await launch(slow, { uris: login(one.auth) }),
       await launch(slow, { uris: login(one.auth) }),
     ];
-    await until('the pull is under way', () => pullsOf(slow) === 1, { timeoutMs: LONG_MS });
+    await until('the pull is under way', () => pullsOf(host.dockerd, slow) === 1, { timeoutMs: LONG_MS });
     const others = [await launch(slow, { uris: login(btoa('user:guessed')) }), await launch(slow)];
-    await until('each has a pull of its own', () => pullsOf(slow) === 3, { timeoutMs: LONG_MS });
+    await until('each has a pull of its own', () => pullsOf(host.dockerd, slow) === 3, {
+      timeoutMs: LONG_MS,
+    });
     throttle.setRate(100 * megabyte);
     for (const task of others) assert.match(await ends(task, FAILED), DENIED);
     for (const task of right) await ends(task, FINISHED);
-    assert.equal(pullsOf(slow), 3, 'one for both who have the same');
+    assert.equal(pullsOf(host.dockerd, slow), 3, 'one for both who have the same');
   });
 
   it("runs nothing that a task's file names, and takes nothing but logins from it", async () => {
@@ -244,7 +241,7 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
         return (await host.dockerd.outcome(['image', 'inspect', image])).code === 0;
       });
     }
-    assert.equal(pullsOf(needs), 0);
+    assert.equal(pullsOf(host.dockerd, needs), 0);
     // An image that is here waits for nothing.
     const local = web.hanging('/here/.dockercfg');
     const here = await launch(does, { uris: [{ value: local.url }] });
@@ -254,15 +251,15 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
     assert.match(await ends(packed, FAILED), /^uri /);
     // `begin end` is no JSON, and the registry is open to all.
     for (const task of [waiting, pulling, here]) await ends(task, FINISHED);
-    assert.equal(pullsOf(needs), 1);
-    assert.equal(pullsOf(does), 1);
+    assert.equal(pullsOf(host.dockerd, needs), 1);
+    assert.equal(pullsOf(host.dockerd, does), 1);
   });
 
   it("is asked first with the operator's login where only an archive may bring another, which then counts", async () => {
     const image = await imageIn(one);
     const uris = [page('docker.tar.gz', archive({ auths: authsOf(one) }))];
     await ends(await launch(image, { uris }), FINISHED);
-    assert.equal(pullsOf(image), 2);
+    assert.equal(pullsOf(host.dockerd, image), 2);
     const file = host.directory.at('operators-of-archives');
     await writeFile(file, JSON.stringify({ auths: authsOf(one) }), { mode: 0o600 });
     await host.configure(`[docker.index]\ndockercfg: ${file}\n`);
@@ -272,7 +269,7 @@ describe('a registry that wants a login', { skip: await skipWithoutTools(), time
         await launch(other, { uris: [page('docker.tar.gz', archive({ auths: wrong(one) }))] }),
         FINISHED,
       );
-      assert.equal(pullsOf(other), 1);
+      assert.equal(pullsOf(host.dockerd, other), 1);
     } finally {
       await host.configure('');
     }

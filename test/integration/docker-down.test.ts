@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { decode } from '../../src/mesos/codec.ts';
-import { Containers, ResourceStatistics } from '../../src/mesos/messages.ts';
+import { Containers, Reason, ResourceStatistics, TaskState } from '../../src/mesos/messages.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
@@ -16,12 +16,8 @@ import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-const STARTING = 0;
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
-const CONTAINER_LAUNCH_FAILED = 21;
+const { STARTING, RUNNING, FINISHED, FAILED, KILLED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED } = Reason;
 const LONG_MS = 90_000;
 /** How long a launch waits for a dockerd that is away. */
 const AWAY_BOUND_MS = 60_000;

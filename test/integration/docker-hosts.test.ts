@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { createServer } from 'node:https';
 import { after, before, describe, it } from 'node:test';
 import { encode } from '../../src/mesos/codec.ts';
-import { Update, ValueType } from '../../src/mesos/messages.ts';
+import { TaskState, Update, ValueType } from '../../src/mesos/messages.ts';
 import { outcomeOf } from '../support/command.ts';
 import { type Certificates, makeCertificates } from '../support/docker-certificates.ts';
 import { DOCKER_CLI, type Dockerd, startDockerd } from '../support/dockerd.ts';
@@ -23,10 +23,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 const skip = await skipWithoutTools();
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
+const { RUNNING, FINISHED, FAILED, KILLED } = TaskState;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 120_000;
 /** Nobody listens there, in no namespace of the tests'. */

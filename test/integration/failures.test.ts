@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -11,8 +12,8 @@ import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import { commandTask, executorTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 
-const FAILED = 3;
-const CONTAINER_LAUNCH_FAILED = 21;
+const { FAILED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED } = Reason;
 const LONG_MS = 90_000;
 /** The framework hears of it within a second of the supervisor knowing. */
 const TELL_MS = 1_000;

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { appendFile, chmod, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { type Host, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { allPids, argvOf } from '../support/proc.ts';
@@ -14,9 +15,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 const skip = await skipWithoutTools();
-const RUNNING = 1;
-const FINISHED = 2;
-const KILLED = 4;
+const { RUNNING, FINISHED, KILLED } = TaskState;
 
 /** Writes `<hook> <TASK_INFO>` to a common file, and what it sees to one of its own. */
 const OBSERVER = `#!/bin/sh

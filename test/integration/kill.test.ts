@@ -11,9 +11,9 @@ import { output } from '../support/command.ts';
 import { containersOf, deathOf, endsAsked, inspectTask } from '../support/docker-facts.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
-import { IMAGES, makeBigImage } from '../support/images.ts';
+import { IMAGES } from '../support/images.ts';
 import { assertContent, testOn } from '../support/on-host.ts';
-import { type Registry, startRegistry, type Throttle } from '../support/registry.ts';
+import { makeSlowImage, type Registry, startRegistry, type Throttle } from '../support/registry.ts';
 import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import type { FrameworkDescription, MesosVersion } from '../support/slave-protocol.ts';
 import { commandTask, executorTask, type TaskOptions } from '../support/tasks.ts';
@@ -96,12 +96,8 @@ describe('the end of a task from outside', {
   const untilGone = async (task: LaunchedTask) =>
     await until('the container is removed', async () => await isGone(task));
   /** A repository whose image takes minutes to come, and the way to it. */
-  const slowImage = async (repository: string): Promise<{ image: string; throttle: Throttle }> => {
-    await makeBigImage(shared.dockerd, `local/${repository}`, 8);
-    const name = await registry.push(`local/${repository}`, repository);
-    const throttle = await registry.throttled(50_000);
-    return { image: name.replace(registry.address, throttle.address), throttle };
-  };
+  const slowImage = async (repository: string) =>
+    await makeSlowImage(shared.dockerd, registry, repository, { megabytes: 8, bytesPerSecond: 50_000 });
   /** Connections that dockerd has to a way to the registry. */
   const connections = async (throttle: Throttle) => {
     const [file, ...rest] = shared.dockerd.inNetns(['busybox', 'netstat', '-tn']);

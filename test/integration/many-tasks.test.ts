@@ -6,6 +6,7 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
@@ -19,9 +20,7 @@ import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 const skip = await skipWithoutTools();
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
+const { RUNNING, FINISHED, FAILED } = TaskState;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 150_000;
 const MB = 1024 * 1024;

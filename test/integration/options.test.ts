@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { derive, IMAGES } from '../support/images.ts';
 import { framed, launchRecord } from '../support/installation.ts';
@@ -16,9 +17,8 @@ import { commandTask, executorTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-const FINISHED = 2;
-const FAILED = 3;
-const CONTAINER_LAUNCH_FAILED = 21;
+const { FINISHED, FAILED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED } = Reason;
 const OPTIONS = ['-c', '10240', '--label', 'a=b', '-v', '/etc:/etc-host:ro', '--cap-add=NET_ADMIN'];
 /** CAP_NET_ADMIN is number 12. */
 const NET_ADMIN = 1n << 12n;

@@ -7,11 +7,12 @@ import { mkdir } from 'node:fs/promises';
 import { after, before, describe } from 'node:test';
 import { decode } from '../../src/mesos/codec.ts';
 import { ResourceStatistics, TaskState, VolumeMode } from '../../src/mesos/messages.ts';
+import { pullsOf } from '../support/docker-facts.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
-import { IMAGES, makeBigImage } from '../support/images.ts';
+import { IMAGES } from '../support/images.ts';
 import { assertContent, testOn } from '../support/on-host.ts';
-import { type Registry, startRegistry } from '../support/registry.ts';
+import { makeSlowImage, type Registry, startRegistry } from '../support/registry.ts';
 import type { LaunchedTask } from '../support/slave.ts';
 import { commandTask, executorTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
@@ -20,7 +21,11 @@ import { until } from '../support/until.ts';
 const MB = 1024 * 1024;
 const IMAGE_MB = 20;
 const PULL_SECONDS = 20;
+/** What takes PULL_SECONDS to come. */
+const SLOW = { megabytes: IMAGE_MB, layers: 2, bytesPerSecond: (IMAGE_MB * MB) / PULL_SECONDS };
 const REGISTRATION_TIMEOUT_MS = 5_000;
+/** Of a registry that goes away; those before it are for the ways to the other one. */
+const FAILING_PORT = 5100;
 
 describe('a task whose image has to come', {
   skip: await skipWithoutTools(),
@@ -30,8 +35,16 @@ describe('a task whose image has to come', {
   let shared: Host;
   let registry: Registry;
   before(async () => {
-    // With --debug dockerd's log tells of each call.
-    const dockerd = await startDockerd({ arguments: ['--debug'] });
+    const dockerd = await startDockerd({
+      arguments: [
+        // Its log tells of each call.
+        '--debug',
+        // By itself it would ask a registry that is gone for more than a minute.
+        '--max-download-attempts=1',
+        // Of three pulls at a time, none is to wait for the layers of another.
+        '--max-concurrent-downloads=12',
+      ],
+    });
     shared = await startHost({ dockerd });
     registry = await startRegistry(dockerd);
   });
@@ -46,20 +59,6 @@ describe('a task whose image has to come', {
   });
   const on = (name: string, body: (host: Host) => Promise<void>) => testOn(() => shared, name, body);
 
-  /** A new image in the registry, to be had by a way that takes PULL_SECONDS. */
-  const slowImage = async (repository: string): Promise<string> => {
-    await makeBigImage(shared.dockerd, `local/${repository}`, IMAGE_MB, 2);
-    const name = await registry.push(`local/${repository}`, repository);
-    const throttle = await registry.throttled((IMAGE_MB * MB) / PULL_SECONDS);
-    return name.replace(registry.address, throttle.address);
-  };
-  /** How often dockerd was asked for an image. */
-  const pullsOf = (image: string) => {
-    const asked = `/images/create?fromImage=${encodeURIComponent(image.replace(/:[^:/]*$/, ''))}&`;
-    return readFileSync(shared.dockerd.logFile, 'utf8')
-      .split('\n')
-      .filter((line) => line.includes('Calling POST') && line.includes(asked)).length;
-  };
   /** What an update says of a pull, in MB. */
   const amountIn = (message: string | undefined) => {
     const match = /: (\d+) of (\d+) layers(?:, ([\d.]+) of ([\d.]+) MB)?$/.exec(message ?? '');
@@ -72,7 +71,7 @@ describe('a task whose image has to come', {
     'runs though the pull takes longer than the slave waits for executors, and says how far it is',
     async (host) => {
       const slave = await host.slave({ registrationTimeoutMs: REGISTRATION_TIMEOUT_MS });
-      const image = await slowImage('shared');
+      const { image } = await makeSlowImage(host.dockerd, registry, 'shared', SLOW);
       const startedAt = Date.now();
       const first = await slave.launch(commandTask({ image, value: 'ls /ballast-0 && exit 4' }));
       // A framework's own executor registers only when it runs: the pull takes too long for that.
@@ -102,7 +101,7 @@ describe('a task whose image has to come', {
       assert.ok(pulledMs > 0.9 * PULL_SECONDS * 1000, `a pull of ${pulledMs} ms proves nothing`);
       assert.equal(await sandboxFile(first, 'stdout'), '/ballast-0\n');
       assert.deepEqual([(await first.gone())?.status, (await second.gone())?.status], [4 << 8, 6 << 8]);
-      assert.equal(pullsOf(image), 1);
+      assert.equal(pullsOf(host.dockerd, image), 1);
 
       for (const task of [first, second]) {
         assert.equal(task.calls('destroy').length, 0);
@@ -145,7 +144,7 @@ describe('a task whose image has to come', {
 
   on('goes on for the others when one of those who wait for it is killed', async (host) => {
     const slave = await host.slave();
-    const image = await slowImage('for-one-less');
+    const { image } = await makeSlowImage(host.dockerd, registry, 'for-one-less', SLOW);
     const [one, other] = await Promise.all([
       slave.launch(commandTask({ image, value: 'echo never' })),
       slave.launch(commandTask({ image, value: 'echo here' })),
@@ -156,8 +155,42 @@ describe('a task whose image has to come', {
     assert.equal((await other.ended(120_000)).state, TaskState.FINISHED);
     assert.equal(await sandboxFile(other, 'stdout'), 'here\n');
     assert.equal(await sandboxFile(one, 'stdout'), '');
-    assert.equal(pullsOf(image), 1);
+    assert.equal(pullsOf(host.dockerd, image), 1);
     await Promise.all([one.gone(), other.gone()]);
+    assertContent(slave);
+  });
+
+  on('fails for all who wait for it, in the same words, when the registry goes away', async (host) => {
+    // One of its own: the others' goes on.
+    await using failing = await startRegistry(host.dockerd, FAILING_PORT);
+    const slave = await host.slave();
+    const { image } = await makeSlowImage(host.dockerd, failing, 'cut-off', SLOW);
+    const tasks = [
+      await slave.launch(commandTask({ image, value: 'echo never' })),
+      await slave.launch(executorTask({ image, value: 'echo never' })),
+      await slave.launch(commandTask({ image, value: 'echo never', form: 'new' })),
+    ];
+    const [one, , other] = tasks;
+    assert.ok(one !== undefined && other !== undefined);
+    await Promise.all(
+      [one, other].map(
+        async (task) =>
+          await until('it is coming', () => startings(task).some(({ message }) => amountIn(message)), {
+            timeoutMs: 60_000,
+          }),
+      ),
+    );
+    assert.equal(pullsOf(host.dockerd, image), 1);
+    await failing.stop();
+    const ends = await Promise.all([one, other].map((task) => task.ended(120_000)));
+    const why = ends[0]?.message ?? '';
+    assert.ok(why.startsWith(`pull ${image}: `), why);
+    for (const { state, message } of ends) assert.deepEqual([state, message], [TaskState.FAILED, why]);
+    const terminations = await Promise.all(tasks.map((task) => task.gone()));
+    for (const termination of terminations) assert.equal(termination?.message, why);
+    for (const task of tasks)
+      assert.ok((await sandboxFile(task, 'stderr')).includes(why), 'in the stderr of the sandbox');
+    assert.equal(pullsOf(host.dockerd, image), 1);
     assertContent(slave);
   });
 

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { derive, IMAGES } from '../support/images.ts';
@@ -13,8 +14,7 @@ import type { StandInSlave } from '../support/slave.ts';
 import { commandTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 
-const FINISHED = 2;
-const FAILED = 3;
+const { FINISHED, FAILED } = TaskState;
 
 describe('the image of a registry', { skip: await skipWithoutTools(), timeout: 200_000 }, () => {
   let host: Host;

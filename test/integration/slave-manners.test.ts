@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { allPids, procFile, statOf } from '../support/proc.ts';
@@ -13,10 +14,7 @@ import { commandTask, executorTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
+const { RUNNING, FINISHED, FAILED, KILLED } = TaskState;
 const LONG_MS = 60_000;
 /** Goes on until it is asked to end. */
 const LONG = "trap 'exit 0' TERM; while :; do sleep 0.1; done";

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decode, encode } from '../../src/mesos/codec.ts';
 import * as messages from '../../src/mesos/messages.ts';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { outcomeOf } from '../support/command.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
 import { BINARY, type Host, sandboxFile, startHost } from '../support/host.ts';
@@ -20,9 +21,7 @@ import { until } from '../support/until.ts';
 import { type Wrapped, wrap } from '../support/wrapped.ts';
 
 const skip = await skipWithoutTools();
-const RUNNING = 1;
-const FINISHED = 2;
-const KILLED = 4;
+const { RUNNING, FINISHED, KILLED } = TaskState;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 120_000;
 const RECORDING = new URL('../contract/recordings/slave-restart.jsonl', import.meta.url);

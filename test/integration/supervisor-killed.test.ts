@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
@@ -18,10 +19,7 @@ import { until } from '../support/until.ts';
 import { wrap } from '../support/wrapped.ts';
 
 const skip = await skipWithoutTools();
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
+const { RUNNING, FINISHED, FAILED, KILLED } = TaskState;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 120_000;
 /** Where something has to be on its way and leaves no trace of it. It decides what is tested, not whether it passes. */

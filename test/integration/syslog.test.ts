@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { type Host, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import type { StandInSlave } from '../support/slave.ts';
@@ -12,7 +13,7 @@ import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-const RUNNING = 1;
+const { RUNNING } = TaskState;
 const USER_FACILITY = 1;
 const LEVELS = { ERROR: 3, WARNING: 4, INFO: 6, DEBUG: 7 } as const;
 const LONG_MS = 60_000;

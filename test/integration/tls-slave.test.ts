@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readFileSync, renameSync } from 'node:fs';
 import { after, before, describe } from 'node:test';
+import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { rootPaths } from '../../src/state/layout.ts';
 import { type Authority, type Certificate, makeAuthority, sslEnvironment } from '../support/certificates.ts';
 import { startDockerd } from '../support/dockerd.ts';
@@ -17,11 +18,8 @@ import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-const RUNNING = 1;
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
-const LAUNCH_FAILED = 21;
+const { RUNNING, FINISHED, FAILED, KILLED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED: LAUNCH_FAILED } = Reason;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 60_000;
 /** With what the names of its variables begin. */
@@ -76,6 +74,12 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
     await task.gone(PATIENCE_MS);
     assert.deepEqual(told(task), ['executor 1', 'executor 4']);
   };
+  /** Tasks run, one to its end; the other is killed. */
+  const runsTwo = async (slave: StandInSlave) => {
+    const [first, second] = await Promise.all([running(slave), running(slave)]);
+    await finishes(first);
+    await killed(slave, second);
+  };
   /** How messages went: to the slave, and its connections to us. */
   const ways = (slave: StandInSlave, since = 0) => ({
     toSlave: [
@@ -102,10 +106,7 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
         entries.map(([name, value]) => [name.replace(/^SSL_/, prefix), value]),
       );
       const slave = await host.slave({ version, environment });
-      const tasks = await Promise.all([running(slave), running(slave)]);
-      const [first, second] = tasks;
-      await finishes(first);
-      await killed(slave, second);
+      await runsTwo(slave);
       assert.deepEqual(ways(slave), SECURE);
       await settled(slave, host);
     });
@@ -226,10 +227,7 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
   on('and downgrade is spoken with over TLS where it can', async (host) => {
     const environment = { ...sslEnvironment(own), SSL_SUPPORT_DOWNGRADE: '1' };
     const slave = await host.slave({ environment });
-    const tasks = await Promise.all([running(slave), running(slave)]);
-    const [first, second] = tasks;
-    await finishes(first);
-    await killed(slave, second);
+    await runsTwo(slave);
     assert.deepEqual(ways(slave), SECURE);
     await settled(slave, host);
   });
@@ -237,10 +235,7 @@ describe('a slave with SSL', { skip: await skipWithoutTools(), timeout: 400_000 
   on('in its environment, but not in its build: plain with downgrade, else a word', async (host) => {
     const environment = { ...sslEnvironment(own), SSL_SUPPORT_DOWNGRADE: '1' };
     const slave = await host.slave({ environment, withoutSsl: true });
-    const tasks = await Promise.all([running(slave), running(slave)]);
-    const [first, second] = tasks;
-    await finishes(first);
-    await killed(slave, second);
+    await runsTwo(slave);
     assert.deepEqual(ways(slave), PLAIN);
     await settled(slave, host);
     const strict = await host.slave({ environment: sslEnvironment(own), withoutSsl: true });

@@ -3,13 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { TaskState } from '../../src/mesos/messages.ts';
 import { tarOf } from '../support/archives.ts';
-import { output } from '../support/command.ts';
+import { type Certificate, makeAuthority } from '../support/certificates.ts';
 import { startFtp } from '../support/ftp.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
@@ -21,8 +22,7 @@ import { commandTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { Web } from '../support/web.ts';
 
-const FINISHED = 2;
-const FAILED = 3;
+const { FINISHED, FAILED } = TaskState;
 const NOBODY = 65534;
 /** A host that only the proxy knows. */
 const FAR = 'files.invalid';
@@ -35,8 +35,10 @@ describe('URIs', { skip: await skipWithoutTools(), timeout: 240_000 }, () => {
   let host: Host;
   let slave: StandInSlave;
   let web: Web;
+  /** Of FAR. */
+  let certificate: Certificate;
   const slaves: StandInSlave[] = [];
-  /** A slave with those variables; what it starts sees the stand-ins, and trusts the tests' own certificate. */
+  /** A slave with those variables; what it starts sees the stand-ins, and trusts the tests' own authority. */
   const slaveWith = async (launchEnvironment: Readonly<Record<string, string>>): Promise<StandInSlave> => {
     const made = await host.slave({
       launchEnvironment,
@@ -52,11 +54,9 @@ describe('URIs', { skip: await skipWithoutTools(), timeout: 240_000 }, () => {
     host = await startHost();
     programsIn(host.directory.at('programs'), { aws: TELLS, hadoop: TELLS });
     await mkdir(host.directory.at('certs'), { mode: 0o755 });
-    await output([
-      ...(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2'] as const),
-      ...['-subj', `/CN=${FAR}`, '-addext', `subjectAltName=DNS:${FAR},IP:127.0.0.1`],
-      ...['-keyout', host.directory.at('key'), '-out', host.directory.at('certs', 'ca-certificates.crt')],
-    ]);
+    const authority = await makeAuthority(host.directory.at('authority'));
+    await copyFile(authority.certFile, host.directory.at('certs', 'ca-certificates.crt'));
+    certificate = await authority.issue(`DNS:${FAR},IP:127.0.0.1`, 'far');
     web = new Web();
     await web.start();
     slave = await slaveWith({
@@ -208,8 +208,8 @@ describe('URIs', { skip: await skipWithoutTools(), timeout: 240_000 }, () => {
     it(`of https go through the proxy that ${name} of the slave names`, async () => {
       const tls = createTlsServer(
         {
-          key: readFileSync(host.directory.at('key')),
-          cert: readFileSync(host.directory.at('certs', 'ca-certificates.crt')),
+          key: readFileSync(certificate.keyFile),
+          cert: readFileSync(certificate.certFile),
         },
         (_, response) => void response.end('over tls'),
       );

@@ -6,6 +6,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { Reason, TaskState } from '../../src/mesos/messages.ts';
 import { type Member, tarOf, zipOf } from '../support/archives.ts';
 import { output } from '../support/command.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
@@ -18,11 +19,8 @@ import { until } from '../support/until.ts';
 import { Web } from '../support/web.ts';
 
 const skip = await skipWithoutTools();
-const FINISHED = 2;
-const FAILED = 3;
-const KILLED = 4;
-const STARTING = 0;
-const LAUNCH_FAILED = 21;
+const { STARTING, FINISHED, FAILED, KILLED } = TaskState;
+const { CONTAINER_LAUNCH_FAILED: LAUNCH_FAILED } = Reason;
 const STAGING = '.deimos-fetching';
 const NOBODY = 65534;
 
@@ -214,6 +212,13 @@ describe("a task's URIs", { skip, timeout: 240_000 }, () => {
       ['a.tar', [tarOf([{ name: `${STAGING}/1/planted`, content: 'evil' }])], /would leave the directory/],
       ['a.zip', [zipOf([{ name: '../planted', content: 'evil' }])], /member \.\.\/planted would leave/],
       ['a.zip', [zipOf([{ name: `${victim}/planted`, content: 'evil' }])], /would leave the directory/],
+      ['a.zip', [zipOf(into(victim))], /cannot be unpacked: .*d exists but is not directory/],
+      ['a.zip', [zipOf(into('../..'))], /cannot be unpacked: .*d exists but is not directory/],
+      [
+        'a.zip',
+        [zipOf(into(victim).slice(0, 1)), zipOf(into(victim).slice(1))],
+        /cannot overwrite non-directory/,
+      ],
     ];
     const tasks = await Promise.all(
       evil.map(async ([name, archives, words], n) => {

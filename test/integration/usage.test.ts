@@ -18,18 +18,18 @@ import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import { commandTask, type TaskOptions } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
-import { assertBetween, assertGrowing, factsOf, readFiles, type Statistics } from '../support/usage-facts.ts';
+import {
+  assertBetween,
+  assertGrowing,
+  busyThenQuiet,
+  factsOf,
+  readFiles,
+  type Statistics,
+} from '../support/usage-facts.ts';
 
 /** The status of a usage that has nothing to say any more. */
 const ENDED = 4;
 const CALLS = 40;
-/** Some memory of each kind, CPU time, a second process, packets to the gateway; then it rests. */
-const BUSY_THEN_QUIET = [
-  'dd if=/dev/zero of=/dev/shm/ballast bs=1M count=4 2>/dev/null',
-  'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done',
-  'sleep 1000 & gw=$(ip route | awk \'/^default/ { print $3 }\'); ping -c 3 -i 0.1 "$gw" >/dev/null',
-  'touch ready; wait',
-].join('; ');
 /** Children that end, each with CPU time of its own, and packets, until it is killed. */
 const FORKING = [
   "gw=$(ip route | awk '/^default/ { print $3 }')",
@@ -78,7 +78,7 @@ describe('usage', { skip: await skipWithoutTools(), timeout: 240_000 }, () => {
         };
         const path = `${dockerd.cgroupParent}${depth[parent as keyof typeof depth]}`;
         const options = path === dockerd.cgroupParent ? [] : ['--cgroup-parent', path];
-        const task = await running({ value: BUSY_THEN_QUIET, options, cpus: 0.5, mem: 64 });
+        const task = await running({ value: busyThenQuiet(100_000), options, cpus: 0.5, mem: 64 });
         await ready(task);
         const pid = await pidOf(task);
         const earlier = await readFiles(pid);

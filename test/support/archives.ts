@@ -53,13 +53,15 @@ function tarHeader(member: Member, size: number): Buffer {
   return header;
 }
 
-/** Files stored as they are. */
+/** Files and symbolic links, stored as they are. */
 export function zipOf(members: readonly Member[]): Buffer {
   const local: Buffer[] = [];
   const central: Buffer[] = [];
   let offset = 0;
-  for (const { name, content = '', mode = 0o644 } of members) {
-    const data = Buffer.from(content);
+  for (const { name, type, content = '', target = '', mode = 0o644 } of members) {
+    const isLink = type === 'symlink';
+    // A link's content is where it leads.
+    const data = Buffer.from(isLink ? target : content);
     const common = Buffer.alloc(26);
     common.writeUInt16LE(20, 0);
     common.writeUInt32LE(crc32(data), 10);
@@ -68,7 +70,7 @@ export function zipOf(members: readonly Member[]): Buffer {
     common.writeUInt16LE(Buffer.byteLength(name), 22);
     const entry = Buffer.concat([Buffer.from('PK\x03\x04'), common, Buffer.from(name), data]);
     const tail = Buffer.alloc(14);
-    tail.writeUInt32LE((0o100000 | mode) * 0x10000, 6);
+    tail.writeUInt32LE(((isLink ? 0o120000 : 0o100000) | mode) * 0x10000, 6);
     tail.writeUInt32LE(offset, 10);
     // Made on Unix: the upper half of the attributes is the mode.
     central.push(Buffer.concat([Buffer.from('PK\x01\x02\x14\x03'), common, tail, Buffer.from(name)]));

@@ -111,6 +111,15 @@ export function endsAsked(dockerd: Dockerd, dockerId: string): readonly string[]
   return [...readFileSync(dockerd.logFile, 'utf8').matchAll(call)].map(([, what, how]) => `${what} ${how}`);
 }
 
+/** How often a dockerd with --debug was asked for an image. */
+export function pullsOf(dockerd: Dockerd, image: string): number {
+  const repository = image.replace(/:[^:/]*$/, '');
+  const asked = `/images/create?fromImage=${encodeURIComponent(repository)}&`;
+  return readFileSync(dockerd.logFile, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('Calling POST') && line.includes(asked)).length;
+}
+
 export interface ContainerDeath {
   /** Signals that were sent to it before it died, in order, and when; milliseconds since the epoch. */
   readonly signals: readonly { readonly signal: number; readonly atMs: number }[];

@@ -11,20 +11,15 @@ import { BINARY, containerRecord, launchRecord } from './installation.ts';
 import { type Machine, startMachine } from './machine.ts';
 import { commandTask, type TaskOptions } from './tasks.ts';
 import type { TempDirectory } from './temp.ts';
-import { assertBetween, FILES_SCRIPT, factsOf, parseFiles } from './usage-facts.ts';
+import { assertBetween, busyThenQuiet, FILES_SCRIPT, factsOf, parseFiles } from './usage-facts.ts';
 
 const MB = 2 ** 20;
 const IMAGE = 'busybox:test';
 const ROOT = '/var/lib/deimos';
 /** Everything is several times slower where the machine is emulated, and the host may be busy. */
 const STEP_TIMEOUT_S = 180;
-/** Some memory of each kind, CPU time, a second process, packets to the gateway; then it rests. */
-export const BUSY_THEN_QUIET = [
-  'dd if=/dev/zero of=/dev/shm/ballast bs=1M count=4 2>/dev/null',
-  'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done',
-  'sleep 1000 & gw=$(ip route | awk \'/^default/ { print $3 }\'); ping -c 2 "$gw" >/dev/null',
-  'touch ready; wait',
-].join('; ');
+/** So short a loop, since the machine may be emulated. */
+export const BUSY_THEN_QUIET = busyThenQuiet(20_000);
 
 export class Guest {
   readonly machine: Machine;

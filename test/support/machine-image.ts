@@ -6,9 +6,9 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TEST_CACHE } from './cache.ts';
 import { outcomeOf, output } from './command.ts';
 
-const CACHE = process.env.DEIMOS_TEST_CACHE ?? '/var/cache/deimos-test';
 const RECIPE = fileURLToPath(new URL('machine-image.sh', import.meta.url));
 /** Whose versions make it another image: the others come with them. */
 const PACKAGES = ['linux-image-cloud-amd64', 'systemd', 'docker.io', 'containerd', 'runc'];
@@ -32,14 +32,14 @@ export async function machineImage(): Promise<MachineImage> {
   const relevant = versions.split('\n').filter((line) => /^(?:Package|Version|Depends):/.test(line));
   const hash = createHash('sha256').update(readFileSync(RECIPE)).update(relevant.join('\n'));
   const name = `machine-${hash.digest('hex').slice(0, 16)}`;
-  const directory = join(CACHE, name);
+  const directory = join(TEST_CACHE, name);
   if (!existsSync(directory)) {
-    await mkdir(CACHE, { recursive: true });
-    const made = await mkdtemp(join(CACHE, `making-${process.pid}-`));
+    await mkdir(TEST_CACHE, { recursive: true });
+    const made = await mkdtemp(join(TEST_CACHE, `making-${process.pid}-`));
     try {
-      await output(['sh', RECIPE, made, CACHE], { timeoutMs: MAKE_TIMEOUT_MS });
-      for (const old of readdirSync(CACHE).filter((entry) => entry.startsWith('machine-')))
-        rmSync(join(CACHE, old), { recursive: true, force: true });
+      await output(['sh', RECIPE, made, TEST_CACHE], { timeoutMs: MAKE_TIMEOUT_MS });
+      for (const old of readdirSync(TEST_CACHE).filter((entry) => entry.startsWith('machine-')))
+        rmSync(join(TEST_CACHE, old), { recursive: true, force: true });
       if (!existsSync(directory)) renameSync(made, directory);
     } finally {
       rmSync(made, { recursive: true, force: true });

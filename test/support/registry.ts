@@ -6,6 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { outcomeOf, output } from './command.ts';
 import { type Dockerd, running, spawnUnderUs, tail } from './dockerd.ts';
+import { makeBigImage } from './images.ts';
 import { tempDirectory } from './temp.ts';
 import { until } from './until.ts';
 
@@ -109,6 +110,19 @@ export async function startRegistry(dockerd: Dockerd, port = 5000, password?: st
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** A new image in the registry, and its name by a slow way there. */
+export async function makeSlowImage(
+  dockerd: Dockerd,
+  registry: Registry,
+  repository: string,
+  how: { readonly megabytes: number; readonly layers?: number; readonly bytesPerSecond: number },
+): Promise<{ readonly image: string; readonly throttle: Throttle }> {
+  await makeBigImage(dockerd, `local/${repository}`, how.megabytes, how.layers);
+  const name = await registry.push(`local/${repository}`, repository);
+  const throttle = await registry.throttled(how.bytesPerSecond);
+  return { image: name.replace(registry.address, throttle.address), throttle };
 }
 
 async function startThrottle(

@@ -187,6 +187,19 @@ export function assertBetween(before: Facts, answer: Facts, after: Facts): void 
   }
 }
 
+/**
+ * What a container does for its usage to be looked at: some memory of each kind, CPU time, a second process, packets to the
+ * gateway; then it makes the file `ready` and rests.
+ */
+export function busyThenQuiet(rounds: number): string {
+  return [
+    'dd if=/dev/zero of=/dev/shm/ballast bs=1M count=4 2>/dev/null',
+    `i=0; while [ $i -lt ${rounds} ]; do i=$((i+1)); done`,
+    'sleep 1000 & gw=$(ip route | awk \'/^default/ { print $3 }\'); ping -c 3 -i 0.1 "$gw" >/dev/null',
+    'touch ready; wait',
+  ].join('; ');
+}
+
 /** What only grows while a container lives. */
 export const COUNTERS = [
   ...(['cpus_user_time_secs', 'cpus_system_time_secs'] as const),

@@ -5,6 +5,7 @@ import { DEFAULT_CONFIG } from '../../../src/config/schema.ts';
 import { chooseImage, parseImageUrl, parseReference } from '../../../src/container/image.ts';
 import type { OldContainer } from '../../../src/container/task.ts';
 import { parseOsRelease } from '../../../src/host/os-release.ts';
+import { newContainer } from './task-request.ts';
 
 const named = (answer: ReturnType<typeof parseReference>) => (answer.ok ? answer.image : undefined);
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
@@ -129,17 +130,7 @@ describe('which image a task runs', () => {
   });
 
   test('the new form has a bare name', () => {
-    const container = {
-      form: 'new',
-      type: 'DOCKER',
-      image: 'app:1',
-      network: 'HOST',
-      portMappings: [],
-      privileged: false,
-      parameters: [],
-      forcePull: false,
-      volumes: [],
-    } as const;
+    const container = newContainer({ image: 'app:1' });
     assert.equal(named(chooseImage({ kind: 'command', container }, config(), {}, debian)), 'app:1');
     const url = { ...container, image: 'docker:///app' };
     assert.equal(named(chooseImage({ kind: 'command', container: url }, config(), {}, debian)), undefined);
