@@ -81,8 +81,13 @@ describe('a task whose image has to come', {
       // Before it runs: what it is going to have, and nothing more.
       const usage = decode(ResourceStatistics, (await slave.usage(first)) ?? new Uint8Array());
       const told = Object.entries(usage).filter(([, value]) => value !== undefined);
-      assert.deepEqual(told.map(([name]) => name).sort(), ['cpus_limit', 'mem_limit_bytes', 'timestamp']);
-      assert.deepEqual([usage.cpus_limit, usage.mem_limit_bytes], [0.1, 32 * MB]);
+      assert.deepEqual(told.map(([name]) => name).sort(), [
+        'cpus_limit',
+        'mem_limit_bytes',
+        'mem_soft_limit_bytes',
+        'timestamp',
+      ]);
+      assert.deepEqual([usage.cpus_limit, usage.mem_limit_bytes], [102 / 1024, 32 * MB]);
 
       await until(
         'half way',
