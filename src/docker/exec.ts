@@ -35,10 +35,8 @@ export async function createExec(
   const body = { AttachStdout: true, AttachStderr: true, Cmd: [...argv], Env: [...environment] };
   const answer = await engine.askOnce(doing, 'POST', `/containers/${id}/exec`, signal, { body });
   const exec = property(answer, 'Id');
-  // Hexadecimal digits; it becomes part of a path.
-  if (typeof exec !== 'string' || !/^[0-9a-f]{1,128}$/.test(exec))
-    throw new Fault('protocol', `${doing}: Docker's answer has no id`);
-  return exec as ExecId;
+  if (!isExecId(exec)) throw new Fault('protocol', `${doing}: Docker's answer has no id`);
+  return exec;
 }
 
 /**
@@ -99,8 +97,12 @@ export async function inspectExec(
 export function execsOf(inspected: Readonly<Record<string, unknown>>): readonly ExecId[] {
   const ids = inspected.ExecIDs;
   if (!Array.isArray(ids)) return [];
-  // Docker's own ids, checked as createExec checks them.
-  return ids.filter((id): id is ExecId => typeof id === 'string' && /^[0-9a-f]{1,128}$/.test(id));
+  return ids.filter(isExecId);
+}
+
+/** Hexadecimal digits; it becomes part of a path. */
+function isExecId(id: unknown): id is ExecId {
+  return typeof id === 'string' && /^[0-9a-f]{1,128}$/.test(id);
 }
 
 function property(of: unknown, name: string): unknown {

@@ -5,6 +5,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { ImageRef } from '../container/image.ts';
 import type { RegistryLogin } from '../container/registry-login.ts';
+import { unlessAborted } from '../host/pauses.ts';
 
 export interface Wanted {
   readonly image: ImageRef;
@@ -49,13 +50,9 @@ export class PullCoordinator {
     const waiter = (words: string): void => onProgress(words);
     shared.waiters.add(waiter);
     if (shared.lastWords !== undefined) onProgress(shared.lastWords);
-    const left = Promise.withResolvers<never>();
-    const onAbort = (): void => left.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
     try {
-      await Promise.race([shared.ended, left.promise]);
+      await unlessAborted(shared.ended, signal);
     } finally {
-      signal.removeEventListener('abort', onAbort);
       shared.waiters.delete(waiter);
       if (shared.waiters.size === 0) {
         // Whoever comes now must not join one that is being given up.

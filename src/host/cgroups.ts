@@ -3,7 +3,7 @@
 // error. No process is started and no Docker is asked: an old slave calls this every second for each container.
 
 import { readdirSync, statSync } from 'node:fs';
-import { errnoOf, Fault } from '../fault.ts';
+import { errnoOf, Fault, isFault } from '../fault.ts';
 import { countLines, readNumber, readTable, readText } from './kernel-files.ts';
 
 /** USER_HZ, in which cpuacct.stat counts; 100 on every Linux that runs Docker (it is part of the kernel's ABI). */
@@ -52,7 +52,7 @@ export function isInCgroupNamed(pid: number, name: string, procRoot = '/proc'): 
 }
 
 /** Parses /proc/<pid>/cgroup. Throws Fault `not-found` if there is no such process. */
-export function cgroupsOf(pid: number, procRoot: string): Cgroups {
+function cgroupsOf(pid: number, procRoot: string): Cgroups {
   const text = readText(`${procRoot}/${pid}/cgroup`);
   if (text === undefined) throw new Fault('not-found', `process ${pid} has gone`);
   const v1 = new Map<string, string>();
@@ -214,4 +214,30 @@ export function readUsage(init: ContainerInit, procRoot = '/proc', mount = '/sys
   if (path === undefined)
     throw new Fault('not-found', `process ${init.pid} has no cgroup that could be read`);
   return usageV2(`${mount}${path}`);
+}
+
+/**
+ * The file in which the kernel counts its kills for the memory limit of the container with this init, a line `oom_kill N`;
+ * undefined where it has no cgroup of its own, or has gone.
+ */
+export function oomKillsFile(
+  init: ContainerInit,
+  procRoot = '/proc',
+  mount = '/sys/fs/cgroup',
+): string | undefined {
+  try {
+    const { v1, v2 } = cgroupsOf(init.pid, procRoot);
+    const memory = ownPath(v1.get('memory'), init);
+    if (memory !== undefined) return `${mount}/memory${memory}/memory.oom_control`;
+    const path = ownPath(v2, init);
+    return path === undefined ? undefined : `${mount}${path}/memory.events`;
+  } catch (error) {
+    if (isFault(error, 'not-found')) return undefined;
+    throw error;
+  }
+}
+
+/** The count in that file; undefined where the cgroup is gone or its kernel keeps none. */
+export function readOomKills(file: string): number | undefined {
+  return readTable(file).get('oom_kill');
 }

@@ -8,6 +8,7 @@ import { errnoOf, escapeControl, Fault } from '../fault.ts';
 import { readJsonFact, removeSync, writeFactSync } from './facts.ts';
 import { bootId, identify, isAlive, noted, parseNoted, processStat } from './processes.ts';
 import { underSetpriv } from './programs.ts';
+import { Tail } from './tail.ts';
 
 /** Of what a program writes the last part is kept: its complaint stands at the end. */
 const WORDS_MAX_BYTES = 16 * 1024;
@@ -69,8 +70,8 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
     detached: true,
   });
   const exited = exitOf(child, argv);
-  const stdout = new Tail();
-  const stderr = new Tail();
+  const stdout = new Tail(WORDS_MAX_BYTES);
+  const stderr = new Tail(WORDS_MAX_BYTES);
   child.stdout?.on('data', (chunk: Buffer) => {
     stdout.take(chunk);
     options.onStdout?.(chunk);
@@ -257,25 +258,4 @@ function watchOver(child: ChildProcess, options: ChildOptions, stdoutBytes: () =
       clearInterval(look);
     },
   };
-}
-
-/** The last bytes of a stream, and how many there were. */
-class Tail {
-  bytes = 0;
-  #chunks: Buffer[] = [];
-  #kept = 0;
-
-  take(chunk: Buffer): void {
-    this.bytes += chunk.length;
-    this.#chunks.push(chunk);
-    this.#kept += chunk.length;
-    if (this.#kept <= 2 * WORDS_MAX_BYTES) return;
-    const kept = Buffer.concat(this.#chunks).subarray(-WORDS_MAX_BYTES);
-    this.#chunks = [kept];
-    this.#kept = kept.length;
-  }
-
-  text(): string {
-    return Buffer.concat(this.#chunks).subarray(-WORDS_MAX_BYTES).toString();
-  }
 }

@@ -26,6 +26,19 @@ export async function rest(ms: number, signal: AbortSignal, ref = true): Promise
   }
 }
 
+/** What `work` comes to, or the signal's own reason if that comes first; the work itself goes on. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([aborted.promise, work]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 export interface PersistOptions {
   readonly signal: AbortSignal;
   readonly log: Log;

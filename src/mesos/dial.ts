@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { errnoOf, Fault } from '../fault.ts';
+import { unlessAborted } from '../host/pauses.ts';
 import type { SlaveSsl } from './slave-ssl.ts';
 import { fingerprintsOf, LENIENT, placeOf, readAuthorities, readOwnCertificate } from './ssl-files.ts';
 import { formatUpid, type Upid } from './upid.ts';
@@ -56,7 +57,7 @@ async function dialPlain(slave: Upid, bound: AbortSignal): Promise<Socket> {
   const socket = connect({ host: slave.ip, port: slave.port, noDelay: true });
   socket.on('error', () => {});
   try {
-    await abortable(once(socket, 'connect'), bound);
+    await unlessAborted(once(socket, 'connect'), bound);
     return socket;
   } catch (error) {
     socket.destroy();
@@ -84,7 +85,7 @@ async function shakeHands(
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), DIALED_HANDSHAKE_MS);
   try {
-    await abortable(once(socket, 'secureConnect'), AbortSignal.any([bound, patience.signal]));
+    await unlessAborted(once(socket, 'secureConnect'), AbortSignal.any([bound, patience.signal]));
     return socket;
   } catch (error) {
     socket.destroy();
@@ -120,7 +121,7 @@ async function checkIdentity(
   const [ownFingerprint] = await fingerprintsOf([own]);
   if (certificate.fingerprint256 === ownFingerprint) return;
   if (await isFor(certificate, [slave.ip, hostname()])) return;
-  const name = await abortable(nameOf(slave), bound);
+  const name = await unlessAborted(nameOf(slave), bound);
   if (name !== undefined && (await isFor(certificate, [name]))) return;
   const names = [slave.ip, hostname(), ...(name === undefined ? [] : [name])].join(', ');
   throw new Fault(
@@ -150,15 +151,5 @@ function once(socket: Socket, event: 'connect' | 'secureConnect'): Promise<void>
     socket.once('error', reject);
     // An end before the handshake is an error too, but not in every case.
     socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
-  });
-}
-
-/** `promise`, or the signal's reason if that comes first. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }

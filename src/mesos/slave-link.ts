@@ -5,7 +5,8 @@
 
 import type { Socket } from 'node:net';
 import { Fault } from '../fault.ts';
-import { abortable, dial } from './dial.ts';
+import { unlessAborted } from '../host/pauses.ts';
+import { dial } from './dial.ts';
 import { HttpStream } from './http-stream.ts';
 import type { SlaveSsl } from './slave-ssl.ts';
 import { formatUpid, type Upid } from './upid.ts';
@@ -108,7 +109,7 @@ export class SlaveLink {
       () => this.#left(),
       () => this.#left(),
     );
-    return await abortable(answer, bound.signal);
+    return await unlessAborted(answer, bound.signal);
   }
 
   /** Closes both connections, without onBroken; what waits fails with Fault 'host'. Twice is no error. */

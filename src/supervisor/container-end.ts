@@ -18,9 +18,9 @@ import type { ContainerFacts, Engine } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
 import { containerHistory, daemonSince } from '../docker/history.ts';
 import { oneLine } from '../fault.ts';
+import { type ContainerInit, oomKillsFile, readOomKills } from '../host/cgroups.ts';
 import { readFact, readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { oomKillsFile, readOomKills } from '../host/oom-kills.ts';
 import { rest } from '../host/pauses.ts';
 import { bootId, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
@@ -59,8 +59,8 @@ export class ContainerEnd {
   }
 
   /** Where the kernel counts, while the container's init lives: noted, since its pid tells nothing afterwards. */
-  noteCgroup(pid: number): void {
-    const file = oomKillsFile(pid);
+  noteCgroup(init: ContainerInit): void {
+    const file = oomKillsFile(init);
     if (file === undefined) return;
     writeFactSync(this.#parts.paths.oomKills, `${file}\n`);
     this.#countsIn = file;

@@ -13,7 +13,7 @@ import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { pauseMs, rest } from '../host/pauses.ts';
+import { pauseMs, rest, unlessAborted } from '../host/pauses.ts';
 import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -61,6 +61,7 @@ export class DockerWork {
   readonly #preparing = new AbortController();
   /** Aborted when the container has ended: stops need not go on. */
   readonly #ended = new AbortController();
+  readonly #endedOrLeaving = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
   /** The task under way; never two at once. */
   #current: Promise<void> = Promise.resolve();
   #request: CreateRequest | undefined;
@@ -89,7 +90,7 @@ export class DockerWork {
       isStopped: () => this.#isStopped,
     });
     const { paths, request, log } = parts;
-    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
+    const signal = this.#endedOrLeaving;
     this.#daemon = new ContainerDaemon(parts);
     this.#limits = new ContainerLimits({ paths, request, daemon: this.#daemon, log, signal });
     // After a crash a create may have been carried out though its answer was not noted.
@@ -337,7 +338,7 @@ export class DockerWork {
   /** Stops the container within the grace, then kills it, then kills its init: ends only with the container. */
   stop(graceMs: number): void {
     this.#isStopped = true;
-    const signal = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
+    const signal = this.#endedOrLeaving;
     const { paths, log } = this.#parts;
     const { id } = this.#expectFacts();
     const ask = (what: string, work: (engine: Engine) => Promise<unknown>): Promise<unknown> =>
@@ -411,19 +412,7 @@ export class DockerWork {
     this.#bestEffort('the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));
-      this.#end.noteCgroup(init.pid);
+      this.#end.noteCgroup({ pid: init.pid, name: facts.id });
     });
-  }
-}
-
-async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -13,6 +13,7 @@ import { lastLine } from '../host/child.ts';
 import type { Log } from '../host/log.ts';
 import { endMarked } from '../host/marked-processes.ts';
 import { rest } from '../host/pauses.ts';
+import { Tail } from '../host/tail.ts';
 import type { Turns } from './turns.ts';
 
 /** Its value begins with the container's id: containers can share their processes' namespace. */
@@ -85,7 +86,7 @@ export class CommandChecks {
     const over = new AbortController();
     const bound = setTimeout(() => over.abort(), this.#parts.timeoutMs).unref();
     const either = AbortSignal.any([signal, over.signal]);
-    const output = new Tail();
+    const output = new Tail(OUTPUT_MAX_BYTES);
     let facts: ExecFacts | 'absent';
     try {
       const written = collect(runExec(engine, begun.exec, either), output);
@@ -101,14 +102,14 @@ export class CommandChecks {
     }
     if (facts !== 'absent' && facts.running) {
       await this.#end(facts, begun, signal);
-      return { kind: 'failed', why: `no end within ${this.#parts.timeoutMs / 1000} s${output.inWords()}` };
+      return { kind: 'failed', why: `no end within ${this.#parts.timeoutMs / 1000} s${inWords(output)}` };
     }
     // Asked for, and perhaps yet to begin: it stays among those that are seen to.
     if (facts === 'absent' || facts.exitCode === undefined)
       return { kind: 'unknown', why: 'Docker does not say how the command ended', mayLast: true };
     this.#left = [];
     if (facts.exitCode === 0) return { kind: 'passed' };
-    return { kind: 'failed', why: `exit status ${facts.exitCode}${output.inWords()}` };
+    return { kind: 'failed', why: `exit status ${facts.exitCode}${inWords(output)}` };
   }
 
   /** Kills it with what it started; what cannot be killed from here (a Docker elsewhere) is said. */
@@ -175,17 +176,8 @@ async function untilEnded(
   }
 }
 
-/** The last bytes of what a command wrote. */
-class Tail {
-  #bytes = Buffer.alloc(0);
-
-  take(piece: Buffer): void {
-    this.#bytes = Buffer.concat([this.#bytes, piece.subarray(-OUTPUT_MAX_BYTES)]).subarray(-OUTPUT_MAX_BYTES);
-  }
-
-  /** Its last line as the end of a sentence; nothing where it wrote none. */
-  inWords(): string {
-    const line = lastLine(this.#bytes.toString());
-    return line === undefined ? '' : `: ${boundedWords(line)}`;
-  }
+/** The last line of what a command wrote as the end of a sentence; nothing where it wrote none. */
+function inWords(output: Tail): string {
+  const line = lastLine(output.text());
+  return line === undefined ? '' : `: ${boundedWords(line)}`;
 }

@@ -5,7 +5,13 @@ import { basename, dirname } from 'node:path';
 import { test } from 'node:test';
 import { statisticsOf } from '../../../src/commands/usage.ts';
 import { isFault } from '../../../src/fault.ts';
-import { cpusOfWeight, isInCgroupNamed, readUsage } from '../../../src/host/cgroups.ts';
+import {
+  cpusOfWeight,
+  isInCgroupNamed,
+  oomKillsFile,
+  readOomKills,
+  readUsage,
+} from '../../../src/host/cgroups.ts';
 import { readNetUsage } from '../../../src/host/net-counters.ts';
 import { type CgroupFixture, cgroupFixtures, layOut } from '../../support/cgroup-fixtures.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
@@ -159,3 +165,24 @@ for (const name of ['v1-cgroupfs', 'v2-systemd']) {
       );
   });
 }
+
+test('kills for memory are counted in the container’s own cgroup, wherever its init has gone below it', async () => {
+  await using directory = await tempDirectory();
+  layOut(directory, {
+    'proc/7/cgroup': '4:memory:/docker/abc/init.scope\n0::/\n',
+    'proc/8/cgroup': '0::/system.slice/docker-abc.scope/init.scope\n',
+    'proc/9/cgroup': '4:memory:/\n0::/\n',
+    'proc/10/cgroup': '4:memory:/docker/other\n',
+    'cg/memory/docker/abc/memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n',
+    'cg/system.slice/docker-abc.scope/memory.events': 'low 0\noom 1\noom_kill 1\n',
+  });
+  const fileOf = (pid: number) =>
+    oomKillsFile({ pid, name: 'abc' }, directory.at('proc'), directory.at('cg'));
+  assert.deepEqual(
+    [7, 8].map((pid) => readOomKills(fileOf(pid) ?? '')),
+    [2, 1],
+  );
+  // The host's own, another container's, and of a process that is not there.
+  assert.deepEqual([9, 10, 11].map(fileOf), [undefined, undefined, undefined]);
+  assert.equal(readOomKills(directory.at('cg/memory/docker/gone/memory.oom_control')), undefined);
+});
