@@ -40,7 +40,7 @@ export interface EndEvidence {
   readonly daemonWasAway: boolean;
   /** It was started in another boot of this host. */
   readonly hostRestarted: boolean;
-  /** The kernel's own count, or Docker's, of processes killed for memory is not 0. */
+  /** The kernel's own count of processes killed for memory is not 0, or its log tells of one. */
   readonly oomSeen: boolean;
   readonly memoryLimitBytes: number | undefined;
   /** The signal that `docker stop` sends to this container. */

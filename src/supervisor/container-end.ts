@@ -1,6 +1,7 @@
 // Finds out how a container ended, by asking Docker, its events, and the kernel; container/end-evidence.ts judges. While
 // the daemon is away the kernel's count of kills for memory is watched: the daemon that comes back removes the cgroup and
-// knows of none. Only for containers whose end we did not want ourselves.
+// knows of none. The kernel's log tells of kills of which Docker heard too late. Only for containers whose end we did not
+// want ourselves.
 
 import {
   type ContainerHistory,
@@ -43,6 +44,8 @@ export interface ContainerEndParts {
   readonly insist: <T>(what: string, work: (engine: Engine) => Promise<T>) => Promise<T>;
   /** Whether we asked for the end ourselves. */
   readonly isStopped: () => boolean;
+  /** Whether the kernel's log tells of a kill for memory in the container. */
+  readonly isKillForMemoryLogged: (id: DockerId) => Promise<boolean>;
 }
 
 type Asked = Pick<EndEvidence, 'history' | 'daemonSinceMs' | 'daemonEndsContainers'>;
@@ -102,6 +105,21 @@ export class ContainerEnd {
     }
   };
 
+  /**
+   * Docker reads the kernel's count when it hears of a kill, and on cgroup version 2 the cgroup of a container of one
+   * process may have gone by then: only the kernel's log still tells. Written as it kills, it is there before the exit is.
+   */
+  async #lookIntoLog(id: DockerId, found: ContainerFacts | 'absent'): Promise<void> {
+    const { paths, log, isStopped, isKillForMemoryLogged } = this.#parts;
+    const endedBadly = found === 'absent' || (found.exitCode !== 0 && !found.oomKilled);
+    if (!endedBadly || isStopped() || hasFact(paths.oomKilled)) return;
+    try {
+      if (await isKillForMemoryLogged(id)) writeFactSync(paths.oomKilled, '');
+    } catch (error) {
+      log.debug('the kernel’s log could not be read', { error: oneLine(error) });
+    }
+  }
+
   /** The outcome of a container that does not run any more, `absent`: that Docker does not have any more. */
   async outcome(
     id: DockerId,
@@ -111,6 +129,7 @@ export class ContainerEnd {
     const { paths } = this.#parts;
     this.#look();
     const asked = this.#parts.isStopped() ? NOT_ASKED : await this.#ask(id, found);
+    await this.#lookIntoLog(id, found);
     const facts = found === 'absent' ? found : await this.#settled(found, asked.history);
     const init = parseNoted(readJsonFact(paths.init));
     return judge({

@@ -12,6 +12,7 @@ import { dockerOutput, type OutputSource } from '../docker/output.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
+import { isKillForMemoryLogged } from '../host/kernel-log.ts';
 import type { Log } from '../host/log.ts';
 import { pauseMs, rest, unlessAborted } from '../host/pauses.ts';
 import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
@@ -88,6 +89,7 @@ export class DockerWork {
       signal: this.#leaving.signal,
       insist: (what, work) => this.#insist(what, work, this.#leaving.signal),
       isStopped: () => this.#isStopped,
+      isKillForMemoryLogged: (id) => isKillForMemoryLogged(id),
     });
     const { paths, request, log } = parts;
     const signal = this.#endedOrLeaving;

@@ -30,6 +30,8 @@ interface Answers {
   readonly events: readonly (readonly object[])[];
   /** When the default bridge was made; absent: there is none. */
   readonly bridge?: string;
+  /** By SIGKILL; the kernel's log tells of a kill for memory, which Docker does not. */
+  readonly logged?: boolean;
 }
 
 /** The outcome of a container that ended with status 0 at END, without live restore; `end` has it experience things before. */
@@ -63,13 +65,21 @@ async function outcome(
     const { signal } = new AbortController();
     const end = new ContainerEnd({
       ...{ paths, watch: new MemoryWatch(), log: SILENT, signal, isStopped: () => false },
+      isKillForMemoryLogged: async () => answers.logged === true,
       insist: async (_what, work) => await work(engine),
     });
     before(end);
     end.daemonBack();
     const facts: ContainerFacts = {
       state: 'exited',
-      ...{ id: ID, name: 'c', exitCode: 0, oomKilled: false, error: '', finishedAt: at(0) },
+      ...{
+        id: ID,
+        name: 'c',
+        exitCode: answers.logged === true ? 137 : 0,
+        oomKilled: false,
+        error: '',
+        finishedAt: at(0),
+      },
       ...{ labels: {}, tty: false, logDriver: 'local', stopSignal: '', hostConfig: {}, raw: {} },
     };
     return { ...(await end.outcome(ID, facts, undefined)), asked };
@@ -110,4 +120,9 @@ test('a daemon that does not say since when it serves: only one that was away si
     end.seenRunning();
   });
   assert.equal(outside(back), undefined);
+});
+
+test('a kill for memory that only the kernel’s log tells of is one, and is not waited for', async () => {
+  const found = await outcome({ events: [[DIE]], bridge: at(-60_000), logged: true });
+  assert.deepEqual(found.kind === 'exited' && [found.exitCode, found.oomKilled], [137, true]);
 });
