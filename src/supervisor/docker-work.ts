@@ -89,7 +89,7 @@ export class DockerWork {
       signal: this.#leaving.signal,
       insist: (what, work) => this.#insist(what, work, this.#leaving.signal),
       isStopped: () => this.#isStopped,
-      isKillForMemoryLogged: (id) => isKillForMemoryLogged(id),
+      isKillForMemoryLogged,
     });
     const { paths, request, log } = parts;
     const signal = this.#endedOrLeaving;
