@@ -2,6 +2,8 @@
 // A fault is an expected way to fail: it has a kind to branch on and a text for a person. Whatever is thrown
 // that is not a Fault is a bug. Foreign errors are translated once, where they enter (docker/, host/).
 
+import { getSystemErrorMessage } from 'node:util';
+
 /**
  * usage     the command line is wrong
  * config    a configuration value cannot be read, or the state root is unusable
@@ -42,10 +44,33 @@ export function isFault(error: unknown, ...kinds: FaultKind[]): error is Fault {
   return error instanceof Fault && (kinds.length === 0 || kinds.includes(error.kind));
 }
 
-/** The system's code of a Node error (`ENOENT`, `EPIPE`), or undefined. */
+/** The system's code of a Node error (`ENOENT`, `EPIPE`), also of a Fault `host` made of one; or undefined. */
 export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Fault) return error.kind === 'host' ? errnoOf(error.cause) : undefined;
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
   return undefined;
+}
+
+/** The system's words for an error of its own: `no space left on device`. */
+export function systemWords(error: unknown): string {
+  const { errno } = error instanceof Error && 'errno' in error ? error : { errno: undefined };
+  return typeof errno === 'number' ? getSystemErrorMessage(errno) : (errnoOf(error) ?? 'unknown error');
+}
+
+/**
+ * What the operating system refused, as a Fault `host` that says so: `cannot write /a/b: no space left on device`. What is no
+ * refusal of its, or is a Fault already, comes back as it is.
+ */
+export function refusal(what: string, error: unknown): unknown {
+  if (error instanceof Fault || errnoOf(error) === undefined) return error;
+  return new Fault('host', `${what}: ${systemWords(error)}`, error);
+}
+
+const DISK_REFUSALS: readonly (string | undefined)[] = ['ENOSPC', 'EDQUOT', 'EROFS'];
+
+/** Whether the disk refused for want of room, or since it is read-only. */
+export function isDiskRefusal(error: unknown): boolean {
+  return DISK_REFUSALS.includes(errnoOf(error));
 }
 
 /** The text of whatever was thrown, on one line, control characters escaped: fit for a terminal or a log. */

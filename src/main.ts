@@ -48,10 +48,16 @@ function takeEnvironment(): Readonly<Record<string, string | undefined>> {
   return taken;
 }
 
+/** Replaced in the moment of our start, our own file has its old name no more: the new one has it. */
+function executable(): string {
+  return process.execPath.replace(/ \(deleted\)$/, '');
+}
+
 function newCall(options: GlobalOptions): Call {
   return new Call({
     environment,
-    executable: process.execPath,
+    executable: executable(),
+    version: DEIMOS_VERSION,
     options,
     interactive: isTerminal(2),
     place: { cwd: currentDirectory(), home: home(), uid: process.getuid?.() ?? 0 },

@@ -86,6 +86,8 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
         root: call.configuredRoot(),
         stay: options.stay === true,
         syslog: levelOf(options.syslog) ?? call.lenient().log.syslog,
+        executable: call.executable,
+        version: call.version,
       }),
   );
   command('config', 'Print the configuration in force', [], async (call) => {

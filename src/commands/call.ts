@@ -20,6 +20,7 @@ export class Call {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Our own executable, to be started again by others. */
   readonly executable: string;
+  readonly version: string;
   readonly options: GlobalOptions;
   /** A person at a terminal, not a slave. */
   readonly interactive: boolean;
@@ -32,12 +33,14 @@ export class Call {
   constructor(parts: {
     readonly environment: Readonly<Record<string, string | undefined>>;
     readonly executable: string;
+    readonly version: string;
     readonly options: GlobalOptions;
     readonly interactive: boolean;
     readonly place: SearchPlace;
   }) {
     this.environment = parts.environment;
     this.executable = parts.executable;
+    this.version = parts.version;
     this.options = parts.options;
     this.interactive = parts.interactive;
     const { config } = parts.options;
@@ -80,9 +83,10 @@ export class Call {
   }
 
   /** How the supervisor is started from this call. */
-  supervisorStart(): { executable: string; options: string[] } {
+  supervisorStart(): { executable: string; version: string; options: string[] } {
     const { syslog } = this.lenient().log;
-    return { executable: this.executable, options: syslog === undefined ? [] : ['--syslog', syslog] };
+    const { executable, version } = this;
+    return { executable, version, options: syslog === undefined ? [] : ['--syslog', syslog] };
   }
 
   /** Writes what was logged so far. Repeatable; never throws. */

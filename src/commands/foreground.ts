@@ -4,10 +4,10 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { onExit } from 'signal-exit';
 import { errnoOf, Fault, oneLine } from '../fault.ts';
-import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import { writeFactSync } from '../host/facts.ts';
 import { rest } from '../host/pauses.ts';
-import { parseTermination } from '../state/records.ts';
-import { hasFact } from '../state/store.ts';
+import type { TerminationRecord } from '../state/records.ts';
+import { readTermination } from '../state/store.ts';
 import { ask } from '../supervisor/client.ts';
 import type { Call } from './call.ts';
 import { launchRecord } from './launch.ts';
@@ -41,19 +41,18 @@ export async function foreground(call: Call, write: (text: string) => void): Pro
     { path: `${request.task.sandbox}/stdout`, to: process.stdout },
     { path: `${request.task.sandbox}/stderr`, to: process.stderr },
   ].map(({ path, to }) => new Tail(path, to));
+  let termination: TerminationRecord | undefined;
   for (;;) {
-    const over = hasFact(paths.termination);
+    termination = readTermination(paths);
     for (const tail of tails) tail.copy();
-    if (over) break;
+    if (termination !== undefined) break;
     // A supervisor that died is started again by whoever waits.
     await ask(root, { op: 'ready' }, { timeoutMs: DESTROY_TIMEOUT_MS, start });
     await rest(LOOK_MS, new AbortController().signal);
   }
   unregister();
   for (const tail of tails) tail.close();
-  const termination = parseTermination(readJsonFact(paths.termination));
   writeFactSync(paths.delivered, '');
-  if (termination === undefined) throw new Fault('host', `${paths.termination} cannot be read`);
   if (termination.status === undefined) throw new Fault('docker', termination.message);
   write(`deimos: ${termination.message}\n`);
   return (termination.status >> 8) & 0xff;

@@ -1,16 +1,18 @@
 // `deimos launch`: writes the request down, hands it to the supervisor, and is done when that has accepted it. Nothing is
 // fetched, pulled or run here: the slave holds back every other call for the container until launch returns.
 
+import type { MesosContainerId } from '../container/identity.ts';
 import { connectionOf } from '../docker/connection.ts';
-import { errnoOf, Fault, isFault } from '../fault.ts';
+import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
+import { bootId, callerOfSession, noted } from '../host/processes.ts';
 import { rawField } from '../mesos/codec.ts';
 import { readRecord } from '../mesos/record.ts';
 import { decodeLaunch, LAUNCH_TASK_INFO } from '../mesos/task-view.ts';
 import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import { REQUEST_VERSION, type RequestRecord } from '../state/records.ts';
 import { noteRoot, prepareRoot } from '../state/root.ts';
-import { createState, removeState, withdraw, writeRequest } from '../state/store.ts';
+import { createState, removeState, takeOver, withdraw, writeRequest } from '../state/store.ts';
 import { realWorkDirectory } from '../state/work-directory.ts';
 import { ask } from '../supervisor/client.ts';
 import type { Call } from './call.ts';
@@ -44,6 +46,7 @@ export async function launchRecord(call: Call): Promise<Launched> {
   const paths = createState(root, id);
   using lock = await tryLock(paths.lock('launch'));
   if (lock === undefined) throw new Fault('locked', `container ${id} is being launched by another call`);
+  takeOver(paths, id);
   try {
     writeRequest(root, paths, request);
     await ask(
@@ -55,13 +58,23 @@ export async function launchRecord(call: Call): Promise<Launched> {
     if (!(isFault(error) || errnoOf(error) !== undefined)) throw error;
     // Whoever renames `pending` first has decided: an exit status other than 0 must leave nothing running.
     if (withdraw(paths)) {
-      removeState(root, id);
+      discard(call, root, id);
       throw error;
     }
     call.log.warning('accepted, though the supervisor did not say so', { mesosId: id });
   }
   call.log.info('launched', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
   return { root, paths: containerPaths(root, id), request };
+}
+
+/** What was written before it failed. Why it failed is said, whatever becomes of this. */
+function discard(call: Call, root: string, id: MesosContainerId): void {
+  try {
+    removeState(root, id);
+  } catch (error) {
+    if (!isFault(error) && errnoOf(error) === undefined) throw error;
+    call.log.warning('what was written of a launch is left', { mesosId: id, error: oneLine(error) });
+  }
 }
 
 /** The request that a Launch record makes, under the configuration in force. Faults: `config`, `protocol`. */
@@ -98,12 +111,15 @@ export async function readCircumstances(call: Call): Promise<Omit<RequestRecord,
   for (const name of connectionOf(config.docker, slaveEnvironment, config.index.dockercfg).ignored)
     call.log.warning('an option of [docker] has no effect', { name });
   const workDirectory = realWorkDirectory(environment.MESOS_WORK_DIRECTORY);
+  const slaveProcess = workDirectory === undefined ? undefined : callerOfSession();
   return {
     version: REQUEST_VERSION,
     slaveEnvironment,
     ...(workDirectory === undefined ? {} : { workDirectory }),
     config,
     launchedAt: new Date().toISOString(),
+    bootId: bootId(),
+    ...(slaveProcess === undefined ? {} : { slaveProcess: noted(slaveProcess) }),
   };
 }
 

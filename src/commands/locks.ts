@@ -15,8 +15,8 @@ const NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
  */
 export async function locks(call: Call, write: (text: string) => void): Promise<number> {
   const root = checkRoot(call.configuredRoot());
-  const { supervisorLock, wakeLock, cleanupLock } = rootPaths(root);
-  const files = [supervisorLock, wakeLock, cleanupLock];
+  const { supervisorLock, startLock, wakeLock, cleanupLock } = rootPaths(root);
+  const files = [supervisorLock, startLock, wakeLock, cleanupLock];
   for (const id of listIds(root).ids.sort())
     files.push(...NAMES.map((name) => containerPaths(root, id).lock(name)));
   for (const [path, { inode, uses }] of lockUses(files)) {

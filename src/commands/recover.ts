@@ -1,16 +1,16 @@
 // `deimos recover`: the slave starts. Everything that still runs is looked after again when this returns: the supervisor's
 // start is the recovery, this only makes sure that there is one. Docker may be down meanwhile.
 
-import { mkdirSync } from 'node:fs';
-import { errnoOf, isFault, oneLine } from '../fault.ts';
-import { writeFactSync } from '../host/facts.ts';
-import { callerOfSession } from '../host/processes.ts';
+import { isFault, oneLine } from '../fault.ts';
+import { makeDirectory } from '../host/facts.ts';
+import { callerOfSession, noted } from '../host/processes.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import { rootsInUse } from '../state/root.ts';
 import { listIds, needsSupervisor } from '../state/store.ts';
 import { realWorkDirectory } from '../state/work-directory.ts';
 import { ask } from '../supervisor/client.ts';
 import type { Call } from './call.ts';
+import { noteFact } from './note-fact.ts';
 
 /** The slave gives executors 2 s to come back, and asks them right after this. */
 const READY_TIMEOUT_MS = 2_000;
@@ -36,13 +36,6 @@ function noteSlave(call: Call, root: string): void {
   const slave = workDirectory === undefined ? undefined : callerOfSession();
   if (workDirectory === undefined || slave === undefined) return;
   const paths = rootPaths(root);
-  const path = paths.slave(workDirectory);
-  try {
-    mkdirSync(paths.slaves, { recursive: true, mode: 0o700 });
-    writeFactSync(path, JSON.stringify(slave));
-  } catch (error) {
-    // A full disk must not end the slave.
-    if (!isFault(error) && errnoOf(error) === undefined) throw error;
-    call.log.error('a fact could not be written', { path, error: oneLine(error) });
-  }
+  const prepare = (): void => makeDirectory(paths.slaves);
+  noteFact(call, paths.slave(workDirectory), JSON.stringify(noted(slave)), { prepare });
 }

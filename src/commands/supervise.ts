@@ -13,10 +13,14 @@ export interface SuperviseCommand {
   readonly stay: boolean;
   /** undefined: syslog from INFO on. */
   readonly syslog: LogLevel | undefined;
+  /** Our own, to see that it was replaced. */
+  readonly executable: string;
+  readonly version: string;
 }
 
-/** Exit status 0 when there is nothing left to do, when another supervisor lives, or after SIGTERM. */
-export async function supervise({ root, stay, syslog }: SuperviseCommand): Promise<number> {
+/** Exit status 0 when there is nothing left to do, when another supervisor lives or is to take over, or after SIGTERM. */
+export async function supervise(command: SuperviseCommand): Promise<number> {
+  const { root, stay, syslog, executable, version } = command;
   process.chdir('/');
   process.umask(0o022);
   const real = prepareRoot(root);
@@ -33,7 +37,7 @@ export async function supervise({ root, stay, syslog }: SuperviseCommand): Promi
   process.on('uncaughtException', crash);
   process.on('unhandledRejection', crash);
   try {
-    await run({ root: real, stay, log, signal: ending.signal });
+    await run({ root: real, stay, log, executable, version, signal: ending.signal });
   } finally {
     await log.close();
   }

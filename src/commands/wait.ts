@@ -1,11 +1,12 @@
 // `deimos wait`: answers how a container ended. Until it has, nothing of us stays in memory: the process replaces itself
 // by flock(1), asleep in the kernel on a lock that the supervisor holds, and is started again when that comes free.
 
-import { closeSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { closeInherited } from '../host/descriptors.ts';
-import { readJsonFact, writeFactSync } from '../host/facts.ts';
+import { lowerOomScore } from '../host/oom-score.ts';
 import {
   callerOfSession,
   formatIdentity,
@@ -17,10 +18,11 @@ import { CHILD_ENVIRONMENT, findProgram } from '../host/programs.ts';
 import { readRecord, writeRecord } from '../mesos/record.ts';
 import { decodeContainerId, encodeTermination } from '../mesos/task-view.ts';
 import { type FoundState, findState } from '../state/find.ts';
-import { containerPaths, rootPaths } from '../state/layout.ts';
-import { parseTermination } from '../state/records.ts';
-import { admission } from '../state/store.ts';
+import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
+import { formatWaitSeen } from '../state/records.ts';
+import { admission, readTermination } from '../state/store.ts';
 import type { Call } from './call.ts';
+import { noteFact } from './note-fact.ts';
 
 /** A supervisor that is asked to hold the lock answers when it has it: at most as long as its own start takes. */
 const HOLD_TIMEOUT_MS = 30_000;
@@ -43,7 +45,7 @@ export async function wait(call: Call): Promise<number> {
   // By this the slave's life is judged, and whether the end has reached it: a person who calls says nothing about either.
   const isSlave = call.environment.MESOS_WORK_DIRECTORY !== undefined;
   const slave = isSlave ? callerOfSession() : undefined;
-  note(call, state.paths.waitSeen, JSON.stringify(slave ?? {}));
+  noteFact(call, state.paths.waitSeen, formatWaitSeen(slave, isInSandbox(state.paths)));
   if (deliver(call, state, slave)) return 0;
   return await sleep(call, state, id, slave);
 }
@@ -74,6 +76,8 @@ export async function wokenWait(call: Call, options: WokenOptions): Promise<numb
         });
       await call.flush();
       await rest(pauseMs(n), never);
+      // Whoever cannot take the lock may do all else.
+      if (deliver(call, state, slave)) return 0;
     }
   }
   if (deliver(call, state, slave)) return 0;
@@ -82,20 +86,21 @@ export async function wokenWait(call: Call, options: WokenOptions): Promise<numb
 
 /** Writes the Termination if there is one. It counts as delivered if the pipe took it and the slave lives to read it. */
 function deliver(call: Call, state: FoundState, slave: ProcessIdentity | undefined): boolean {
-  const termination = parseTermination(readJsonFact(state.paths.termination));
+  const termination = readTermination(state.paths);
   if (termination === undefined) return false;
   writeRecord(1, encodeTermination(termination));
-  if (slave !== undefined && isAlive(slave)) note(call, state.paths.delivered, '');
+  if (slave !== undefined && isAlive(slave)) noteFact(call, state.paths.delivered, '');
   return true;
 }
 
-/** A fact without which the wait goes on all the same: a full disk must not cost the slave its answer. */
-function note(call: Call, path: string, content: string): void {
+/** Whether we were called from the container's sandbox. */
+function isInSandbox(paths: ContainerPaths): boolean {
   try {
-    writeFactSync(path, content);
+    const [here, sandbox] = ['.', dirname(readlinkSync(paths.fs))].map((path) => statSync(path));
+    return here !== undefined && here.ino === sandbox?.ino && here.dev === sandbox.dev;
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    call.log.error('a fact could not be written', { path, error: oneLine(error) });
+    return false;
   }
 }
 
@@ -122,6 +127,8 @@ async function sleep(
   const argv = ['flock', '--no-fork', '-s', paths.lock('wait'), ...inner];
   // Of the slave's own descriptors none may live on in the sleeper: its link would not break when the slave dies.
   closeInherited();
+  // Its death would cost the task: its slave would give that up for failed, running as it is.
+  lowerOomScore();
   if (process.execve === undefined) throw new Fault('host', 'this runtime has no execve');
   // Nor its variables. HOME alone is asked for again: a configuration may lie there.
   const { HOME } = call.environment;

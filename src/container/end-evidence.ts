@@ -2,6 +2,7 @@
 // ended by itself, or was ended by somebody else, with Docker itself, or with its host. Pure. An exit status of a
 // container that others ended says nothing about its task: one that obeys SIGTERM with status 0 has not finished.
 
+import type { Span } from './span.ts';
 import type { Outcome } from './termination.ts';
 
 /** An event of one container, as far as it tells of its end; `atMs` by the daemon's clock. */
@@ -28,6 +29,8 @@ export interface InspectedEnd {
 }
 
 export interface EndEvidence {
+  /** With which status it ended in the words of the daemon that saw it end; undefined: nobody waited for it then. */
+  readonly toldStatus: number | undefined;
   /** undefined if the container is gone. */
   readonly inspected: InspectedEnd | undefined;
   /** undefined: it could not be asked for. */
@@ -36,8 +39,8 @@ export interface EndEvidence {
   readonly daemonSinceMs: number | undefined;
   /** The daemon ends its containers when it ends, or starts after a crash; undefined: not asked, since it does not matter. */
   readonly daemonEndsContainers: boolean | undefined;
-  /** The daemon was away since the container was last known to run. */
-  readonly daemonWasAway: boolean;
+  /** Since when the daemon was away, which it has been since the container was last known to run; ms since 1970. */
+  readonly daemonAwaySinceMs: number | undefined;
   /** It was started in another boot of this host. */
   readonly hostRestarted: boolean;
   /** The kernel's own count of processes killed for memory is not 0, or its log tells of one. */
@@ -48,6 +51,10 @@ export interface EndEvidence {
 }
 
 const SIGNAL_STATUS = 128;
+/** What a daemon says of an end that it knows nothing of; a task may exit with it, too. */
+const UNKNOWN_STATUS = 255;
+const NOT_SEEN =
+  'Docker was restarted about when the container ended, and says 255, as it does of an end that it has not seen';
 const SIGKILL = 9;
 const SIGTERM = 15;
 /** INT and QUIT: an end to many programs, and a word (a dump of threads) to others. */
@@ -97,6 +104,12 @@ export function hasSeenStart(history: ContainerHistory | undefined): boolean {
   return history?.events.some(({ action }) => action === 'start') === true;
 }
 
+/** Whether no event that is remembered tells of the end of a container that is still there. */
+export function isUntold({ inspected, history }: Pick<EndEvidence, 'inspected' | 'history'>): boolean {
+  const isKnown = inspected !== undefined && history !== undefined && !inspected.removing;
+  return isKnown && !hasSeenStart(history) && dieCode(history) === undefined;
+}
+
 type Times = Pick<EndEvidence, 'inspected' | 'daemonSinceMs'>;
 type Known = Pick<EndEvidence, 'inspected' | 'history' | 'stopSignal'>;
 
@@ -121,16 +134,31 @@ function endedWithDaemon(evidence: EndEvidence): boolean {
   if (evidence.daemonEndsContainers !== true || !mayHaveEndedWithDaemon(evidence)) return false;
   // An event that is missing proves something only where none was forgotten.
   const isComplete = evidence.history?.isComplete === true;
-  if (endedBeforeDaemon(evidence) === undefined) return isComplete || evidence.daemonWasAway;
+  if (endedBeforeDaemon(evidence) === undefined)
+    return isComplete || evidence.daemonAwaySinceMs !== undefined;
   // A daemon that starts tells of the ends that it brings: of one that came by itself only if it has forgotten none.
   return !(isComplete && sawItEnd(evidence));
+}
+
+/**
+ * When it ended, if a daemon that lets containers live may have been away then: it has been since, and nobody has waited
+ * through the end.
+ */
+function unseenOf(evidence: EndEvidence): Span | undefined {
+  if (evidence.toldStatus !== undefined) return undefined;
+  const { inspected, history, daemonEndsContainers, daemonAwaySinceMs } = evidence;
+  const isUnseen = daemonEndsContainers === false && history?.isComplete === true && isUntold(evidence);
+  if (!isUnseen || inspected?.finishedAtMs === undefined) return undefined;
+  const toMs = inspected.finishedAtMs;
+  const isNoticed = daemonAwaySinceMs !== undefined && daemonAwaySinceMs <= toMs;
+  return { fromMs: isNoticed ? daemonAwaySinceMs : 0, toMs };
 }
 
 /** The outcome of a container that does not run any more. */
 export function judge(evidence: EndEvidence): Outcome {
   const { inspected, history, memoryLimitBytes } = evidence;
   const signalled = wasSignalled(evidence);
-  const code = inspected?.exitCode ?? dieCode(history);
+  const code = evidence.toldStatus ?? inspected?.exitCode ?? dieCode(history);
   if ((inspected === undefined || inspected.removing) && (signalled || code === undefined)) {
     const when = signalled ? ' while it ran' : '';
     return { kind: 'lost', why: `The container was removed by somebody else${when}` };
@@ -142,12 +170,19 @@ export function judge(evidence: EndEvidence): Outcome {
       : signalled
         ? 'docker-signal'
         : undefined;
-  const oom = history?.events.some(({ action }) => action === 'oom') === true;
+  const oomKilled =
+    inspected?.oomKilled === true ||
+    evidence.oomSeen ||
+    history?.events.some(({ action }) => action === 'oom') === true;
+  const unseen = outside === undefined ? unseenOf(evidence) : undefined;
+  if (unseen !== undefined && code === UNKNOWN_STATUS && !oomKilled)
+    return { kind: 'lost', why: NOT_SEEN, unseen };
   return {
     kind: 'exited',
     exitCode: code ?? -1,
-    oomKilled: inspected?.oomKilled === true || oom || evidence.oomSeen,
+    oomKilled,
     ...(memoryLimitBytes === undefined || memoryLimitBytes <= 0 ? {} : { memoryLimitBytes }),
     ...(outside === undefined ? {} : { outside }),
+    ...(unseen === undefined ? {} : { unseen }),
   };
 }

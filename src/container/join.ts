@@ -77,16 +77,15 @@ export function join({ window, held, quiet, final }: JoinQuestion): Join {
 }
 
 /**
- * The length of the longest end of `tail` with which `log` begins: what a log that was rotated within the tail still
- * has of it. 0 if none.
+ * The length of the longest end of `tail` that `log` begins with, or, if `log` is shorter than that, has at its beginning
+ * as far as it goes: what a log that was rotated within the tail still has of it. 0 if none.
  */
 export function overlapWithTail(tail: Buffer, log: Buffer): number {
   const first = log[0];
   if (first === undefined) return 0;
-  for (let at = tail.indexOf(first, Math.max(0, tail.length - log.length)); at >= 0; ) {
-    const rest = tail.length - at;
-    if (tail.subarray(at).equals(log.subarray(0, rest))) return rest;
-    at = tail.indexOf(first, at + 1);
+  for (let at = tail.indexOf(first); at >= 0; at = tail.indexOf(first, at + 1)) {
+    const rest = Math.min(tail.length - at, log.length);
+    if (tail.subarray(at, at + rest).equals(log.subarray(0, rest))) return tail.length - at;
   }
   return 0;
 }
@@ -96,8 +95,13 @@ export function overlapWithTail(tail: Buffer, log: Buffer): number {
  * without one. Messages go in one stream's order; what comes out is the stream's own bytes.
  */
 export class LogPieces<Mark> {
-  #inLine = false;
+  #inLine: boolean;
   #undecided: { readonly bytes: Buffer; readonly mark: Mark } | undefined;
+
+  /** `inLine`: the first message may be the rest of a line whose beginning is not read. */
+  constructor(inLine = false) {
+    this.#inLine = inLine;
+  }
 
   /** Calls `emit` for what this message settles: the one before it, itself, both or none. */
   push(bytes: Buffer, mark: Mark, emit: (bytes: Buffer, mark: Mark) => void): void {

@@ -63,12 +63,14 @@ export interface Life {
   /** The framework takes TASK_KILLING. */
   readonly takesKilling: boolean;
   readonly runTask: boolean;
-  /** RunTask may have been sent while nobody listened: without another sign it counts as come, after a while. */
+  /** RunTask may have been sent while nobody listened, or comes no more: it counts as come if the slave takes the task for its own. */
   readonly presumesRunTask: boolean;
   /** `lost`: away for longer than its recovery timeout, nothing more is expected of it. */
   readonly slave: 'unknown' | 'there' | 'away' | 'lost';
   readonly wantedEnd?: WantedEnd;
   readonly outcome?: Outcome;
+  /** It was ending already when the slave asked for it to be gone (`destroy`) or to end (`shutdown`): how it ended stays. */
+  readonly dismissed?: 'destroy' | 'shutdown';
 }
 
 export type TimerName = 'run-task' | 'acknowledgement' | 'recovery' | 'wait-seen';
@@ -95,6 +97,8 @@ export type LifeEvent =
   | { readonly type: 'registered'; readonly takesKilling: boolean }
   /** A Register that had to be repeated (after a crash) was answered with "I have you already". */
   | { readonly type: 'already-registered' }
+  /** The slave has restarted, and asks for the executors that it knows. */
+  | { readonly type: 'reconnected' }
   | { readonly type: 'run-task' }
   | { readonly type: 'kill'; readonly graceMs?: number }
   | { readonly type: 'shutdown' }
@@ -104,7 +108,12 @@ export type LifeEvent =
   | { readonly type: 'acknowledged' }
   | { readonly type: 'destroy' }
   | { readonly type: 'forgotten' }
-  | { readonly type: 'timeout'; readonly timer: Exclude<TimerName, 'wait-seen'> };
+  /** For as long as was said, and since the slave's last `update`, RunTask has not come. */
+  | { readonly type: 'run-task-late'; readonly task: UpdatedTask }
+  | { readonly type: 'timeout'; readonly timer: 'acknowledgement' | 'recovery' };
+
+/** What the slave's last `update` says of the task: not ended, ended, or there was none and it is waited for no longer. */
+export type UpdatedTask = 'active' | 'ended' | 'unknown';
 
 export type Step =
   /** Connect to the slave; register unless that is done. */
@@ -118,8 +127,11 @@ export type Step =
   | { readonly type: 'follow' }
   | { readonly type: 'apply-limits' }
   | { readonly type: 'note-end'; readonly end: WantedEnd }
+  | { readonly type: 'note-destroyed' }
   | { readonly type: 'note-run-task' }
   | { readonly type: 'stop'; readonly graceMs: number }
+  /** Of a container that is being looked up: its init is killed when Docker has said nothing of it by then. */
+  | { readonly type: 'kill-unseen'; readonly graceMs: number }
   | { readonly type: 'report'; readonly state: TaskStateNumber }
   /** TASK_RUNNING again, with what is known of the task's health. */
   | { readonly type: 'report-health'; readonly health: Health; readonly text: string }
@@ -129,7 +141,9 @@ export type Step =
   | { readonly type: 'record'; readonly outcome: Outcome }
   | { readonly type: 'terminate' }
   | { readonly type: 'clean-up' }
-  | { readonly type: 'arm'; readonly timer: TimerName; readonly ms: number }
+  | { readonly type: 'arm'; readonly timer: Exclude<TimerName, 'run-task'>; readonly ms: number }
+  /** `ms` count from the slave's last `update` on, and not before there is one; `anew`: what it has called before does not count. */
+  | { readonly type: 'arm'; readonly timer: 'run-task'; readonly ms: number; readonly anew?: boolean }
   | { readonly type: 'disarm'; readonly timer: TimerName };
 
 export interface Next {
@@ -137,15 +151,22 @@ export interface Next {
   readonly steps: readonly Step[];
 }
 
-/** RunTask follows Registered at once, but for the `update` in between; a slave that lives and is silent has dropped the task. */
+/**
+ * RunTask follows the `update` that follows Registered, at once. A slave that lives and has sent none after so long has
+ * dropped the task, or it was lost. Before that `update` there is no telling: a busy slave has many to call.
+ */
 export const RUN_TASK_TIMEOUT_MS = 30_000;
 /**
  * After a crash RunTask may be lost, or only on its way: the slave sends it when `update` has returned (5 s at most), and
- * drops a state that is reported before. A slave that wants no start says so meanwhile, at the latest by `destroy` after 5 s.
+ * drops a state that is reported before. A slave that wants no start says so meanwhile, at the latest by `destroy` after 5 s,
+ * or by an `update` in which the task is no more.
  */
 export const RUN_TASK_PRESUMED_MS = 7_000;
-/** A slave acknowledges when it has the update on disk. Past this bound the Termination speaks for itself. */
-export const ACKNOWLEDGEMENT_TIMEOUT_MS = 10_000;
+/**
+ * A slave acknowledges when it has the update on disk and its own `update` has returned; one with many tasks that end at
+ * once has many of these to call. Past this bound the Termination speaks for itself.
+ */
+export const ACKNOWLEDGEMENT_TIMEOUT_MS = 60_000;
 /** After ShutdownExecutor the slave kills within 5 s: what is left of them for the acknowledgement. */
 export const SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS = 2_000;
 /** The slave calls `wait` as soon as `launch` has returned. */
@@ -188,11 +209,18 @@ function isOver(life: Life): boolean {
 
 /** Whether the end of this life is told to the slave in a status update. */
 export function reportsEnd(life: Life): boolean {
-  if (!life.terms.reporting || life.outcome === undefined) return false;
-  const cause = life.wantedEnd?.cause;
-  if (cause === undefined) return true;
-  if (SILENT_CAUSES.includes(cause)) return false;
-  return life.runTask;
+  if (!life.terms.reporting || life.outcome === undefined || isSilent(life)) return false;
+  return life.wantedEnd === undefined || life.runTask;
+}
+
+/** Whether the slave must not hear of it any more: it does not know it, and nobody is left to acknowledge anything. */
+function isSilent({ wantedEnd, dismissed }: Life): boolean {
+  return dismissed === 'destroy' || (wantedEnd !== undefined && SILENT_CAUSES.includes(wantedEnd.cause));
+}
+
+/** Whether the slave has asked for it to be gone, and so forgets it. */
+export function isDestroyed({ wantedEnd, dismissed }: Life): boolean {
+  return wantedEnd?.cause === 'destroy' || dismissed === 'destroy';
 }
 
 /** How this life has ended, in every language that it has to be told. */
@@ -233,8 +261,8 @@ function awaitAcknowledgement(life: Life): Next {
     if (!life.terms.checkpoint || life.registration !== 'done') return terminate(life);
     return { life, steps: [{ type: 'disarm', timer: 'acknowledgement' }] };
   }
-  const ms =
-    life.wantedEnd?.cause === 'shutdown' ? SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS : ACKNOWLEDGEMENT_TIMEOUT_MS;
+  const isShutDown = life.wantedEnd?.cause === 'shutdown' || life.dismissed === 'shutdown';
+  const ms = isShutDown ? SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS : ACKNOWLEDGEMENT_TIMEOUT_MS;
   return { life, steps: [{ type: 'arm', timer: 'acknowledgement', ms }] };
 }
 
@@ -282,6 +310,7 @@ function wantEnd(
       };
     }
     case 'looking':
+      return { life: wanting, steps: [note, { type: 'kill-unseen', graceMs }] };
     case 'creating':
     case 'starting':
       return { life: wanting, steps: [note] };
@@ -307,8 +336,9 @@ function whenCreated(life: Life): Next {
 
 function whenRunning(life: Life, first: readonly Step[]): Next {
   const steps: Step[] = [...first];
-  if (life.terms.reporting) steps.push({ type: 'report', state: TaskState.RUNNING });
-  steps.push(...lastFailure(life), { type: 'apply-limits' });
+  if (life.terms.reporting && !isSilent(life))
+    steps.push({ type: 'report', state: TaskState.RUNNING }, ...lastFailure(life));
+  steps.push({ type: 'apply-limits' });
   if (life.wantedEnd !== undefined) steps.push({ type: 'stop', graceMs: life.wantedEnd.graceMs });
   return { life: { ...life, phase: 'running' }, steps };
 }
@@ -329,11 +359,11 @@ function handedOver(life: Life): Next {
 }
 
 /** Whether RunTask has come is not known: it is waited for, a while, and then taken for lost on its way. */
-function presumeRunTask(life: Life): Next {
-  if (life.runTask || life.presumesRunTask || isOver(life)) return unchanged(life);
+function presumeRunTask(life: Life, anew: boolean): Next {
+  if (life.runTask || isOver(life)) return unchanged(life);
   return {
     life: { ...life, presumesRunTask: true },
-    steps: [{ type: 'arm', timer: 'run-task', ms: RUN_TASK_PRESUMED_MS }],
+    steps: [{ type: 'arm', timer: 'run-task', ms: RUN_TASK_PRESUMED_MS, ...(anew ? { anew } : {}) }],
   };
 }
 
@@ -341,7 +371,8 @@ function whenSlaveAway(life: Life): Next {
   if (!life.terms.reporting || life.slave === 'lost') return unchanged(life);
   const away: Life = { ...life, slave: 'away' };
   const survives = life.terms.checkpoint && life.registration === 'done';
-  const steps: Step[] = life.presumesRunTask ? [] : [{ type: 'disarm', timer: 'run-task' }];
+  // What became of RunTask only its return can tell: it may have reported the end of the task, too.
+  const steps: Step[] = [{ type: 'disarm', timer: 'run-task' }];
   if (survives) {
     // Armed once: links that come and go without a reconnection must not put the end off for ever.
     if (life.slave !== 'away')
@@ -361,9 +392,15 @@ function whenSlaveThere(life: Life): Next {
     const waiting = awaitAcknowledgement(there);
     return { life: waiting.life, steps: [...steps, ...waiting.steps] };
   }
-  const isOwedRunTask = life.registration === 'done' && !life.runTask && !life.presumesRunTask;
-  if (isOwedRunTask && !isOver(life)) steps.push({ type: 'arm', timer: 'run-task', ms: RUN_TASK_TIMEOUT_MS });
+  const isOwedRunTask = life.registration === 'done' && !life.runTask && !isOver(life);
+  const ms = life.presumesRunTask ? RUN_TASK_PRESUMED_MS : RUN_TASK_TIMEOUT_MS;
+  if (isOwedRunTask) steps.push({ type: 'arm', timer: 'run-task', ms });
   return { life: there, steps };
+}
+
+/** An end that was wanted before the crash does not wait for a Docker that hangs. */
+function killUnseen({ wantedEnd }: Life): readonly Step[] {
+  return wantedEnd === undefined ? [] : [{ type: 'kill-unseen', graceMs: wantedEnd.graceMs }];
 }
 
 /** Taken up after a crash of the supervisor: everything is asked for again, and every step can be repeated. */
@@ -382,18 +419,23 @@ function resume(life: Life): Next {
       const steps: Step[] = [
         ...dial,
         { type: 'look' },
+        ...killUnseen(life),
         { type: 'arm', timer: 'wait-seen', ms: WAIT_SEEN_TIMEOUT_MS },
       ];
       // Registered before the crash: RunTask may have come while nobody listened, and is not sent twice.
       if (life.registration !== 'done') return { life: looking, steps };
-      const presuming = presumeRunTask(looking);
+      const presuming = presumeRunTask(looking, false);
       return { life: presuming.life, steps: [...steps, ...presuming.steps] };
     }
   }
 }
 
-function found(life: Life, docker: 'absent' | 'created' | 'running'): Next {
-  if (life.phase !== 'looking') return unchanged(life);
+function found(before: Life, docker: 'absent' | 'created' | 'running'): Next {
+  if (before.phase !== 'looking') return unchanged(before);
+  // Destroyed while an end was recorded that a crash has lost: what never ran must not begin anew.
+  const { stopGraceMs } = before.terms;
+  const isToGo = before.dismissed === 'destroy' && before.wantedEnd === undefined;
+  const life: Life = isToGo ? { ...before, wantedEnd: { cause: 'destroy', graceMs: stopGraceMs } } : before;
   switch (docker) {
     case 'running':
       return whenRunning(life, [{ type: 'follow' }]);
@@ -411,7 +453,20 @@ function failed(life: Life, why: string): Next {
   return record(life, { kind: 'failed', why });
 }
 
+/** The slave forgets the container when `destroy` returns: nobody is left to acknowledge anything, nor to ask how it ended. */
+function destroy(life: Life): Next {
+  const { stopGraceMs } = life.terms;
+  const dismissed: Life = { ...life, dismissed: 'destroy' };
+  if (life.phase === 'reporting') return terminate(dismissed);
+  if (isDestroyed(life)) return wantEnd(life, 'destroy', stopGraceMs);
+  // It will be noted as the cause.
+  if (life.wantedEnd === undefined && !isOver(life)) return wantEnd(life, 'destroy', stopGraceMs);
+  const sooner = wantEnd(dismissed, 'destroy', stopGraceMs);
+  return { life: sooner.life, steps: [...sooner.steps, { type: 'note-destroyed' }] };
+}
+
 function shutdown(life: Life): Next {
+  if (life.phase === 'recording') return unchanged({ ...life, dismissed: life.dismissed ?? 'shutdown' });
   if (life.registration === 'asked') return wantEnd(life, 'refused', life.terms.stopGraceMs);
   const graceMs = life.terms.killGraceMs ?? life.terms.stopGraceMs;
   return wantEnd(life, 'shutdown', Math.min(graceMs, life.terms.shutdownGraceMs));
@@ -433,13 +488,15 @@ function healthChanged(life: Life, { health, text, kill }: Extract<LifeEvent, { 
   return wantEnd(life, 'unhealthy', graceMs, { unhealthy: { failures: health.failures, text } });
 }
 
-function timedOut(life: Life, timer: 'run-task' | 'acknowledgement' | 'recovery'): Next {
+function runTaskLate(life: Life, task: UpdatedTask): Next {
+  // While the slave is away its return is waited for instead.
+  if (life.runTask || life.wantedEnd !== undefined || life.slave === 'away') return unchanged(life);
+  if (life.presumesRunTask && task === 'active') return handedOver(life);
+  return wantEnd(life, 'no-run-task', life.terms.stopGraceMs);
+}
+
+function timedOut(life: Life, timer: 'acknowledgement' | 'recovery'): Next {
   switch (timer) {
-    case 'run-task':
-      if (life.presumesRunTask) return life.wantedEnd === undefined ? handedOver(life) : unchanged(life);
-      // While the slave is away its return is waited for instead.
-      if (life.runTask || life.slave === 'away') return unchanged(life);
-      return wantEnd(life, 'no-run-task', life.terms.stopGraceMs);
     case 'acknowledgement':
       return life.phase === 'reporting' ? terminate(life) : unchanged(life);
     case 'recovery': {
@@ -472,7 +529,9 @@ export function next(life: Life, event: LifeEvent): Next {
 }
 
 function become(life: Life, event: LifeEvent): Next {
-  if (life.phase === 'reported' && event.type !== 'resume') return unchanged(life);
+  // Destroyed: nobody will ask how it ended. The call notes the same, unless it is given up.
+  if (life.phase === 'reported' && event.type !== 'resume')
+    return unchanged(event.type === 'destroy' ? { ...life, dismissed: 'destroy' } : life);
   switch (event.type) {
     case 'begin': {
       const steps: Step[] = [
@@ -516,7 +575,11 @@ function become(life: Life, event: LifeEvent): Next {
     }
     case 'already-registered':
       // RunTask follows the first Register and is not sent twice. If the answer was meant as an end, destroy follows.
-      return presumeRunTask({ ...life, registration: 'done', slave: 'there' });
+      return presumeRunTask({ ...life, registration: 'done', slave: 'there' }, false);
+    case 'reconnected':
+      // Of a task that it had on its checkpoint it takes our word for launched, and sends no RunTask any more. Whether it
+      // has told the end of it before it died, the `update` that follows says.
+      return presumeRunTask({ ...life, registration: 'done' }, true);
     case 'run-task':
       return handedOver(life);
     case 'kill':
@@ -528,11 +591,11 @@ function become(life: Life, event: LifeEvent): Next {
     case 'acknowledged':
       return life.phase === 'reporting' ? terminate(life) : unchanged(life);
     case 'destroy':
-      // The slave forgets the container when destroy returns: nobody is left to acknowledge anything.
-      if (life.phase === 'reporting') return terminate(life);
-      return wantEnd(life, 'destroy', life.terms.stopGraceMs);
+      return destroy(life);
     case 'forgotten':
       return wantEnd(life, 'forgotten', life.terms.stopGraceMs);
+    case 'run-task-late':
+      return runTaskLate(life, event.task);
     case 'timeout':
       return timedOut(life, event.timer);
   }

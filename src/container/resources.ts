@@ -128,6 +128,22 @@ function memoryUpdate(current: CurrentLimits, bytes: number, config: LimitsConfi
 }
 
 /**
+ * Whether a slave that asks for this for a command task's container counts the task as ended: its executor alone is left.
+ * No where that cannot be told: a task may have as much as the allowance, and 0.19 knows of none.
+ */
+export function isAllowanceAlone(
+  own: Pick<Resources, 'cpus' | 'memMb'>,
+  requested: Pick<Resources, 'cpus' | 'memMb'>,
+): boolean {
+  return isSame(requested, ALLOWANCE) && !isSame(requested, own);
+}
+
+function isSame(one: Pick<Resources, 'cpus' | 'memMb'>, other: Pick<Resources, 'cpus' | 'memMb'>): boolean {
+  const isNear = (a = 0, b = 0): boolean => Math.abs(a - b) < CPUS_EPSILON;
+  return isNear(one.cpus, other.cpus) && isNear(one.memMb, other.memMb);
+}
+
+/**
  * What a command task is to have: its own resources, and more only where the slave asks for more than these and the
  * allowance. Undefined where the container has that already from its creation on.
  */

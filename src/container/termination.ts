@@ -1,6 +1,8 @@
 // How a container ended, in the three languages it has to be told: the sentence that a framework's author reads, the
 // TaskStatus for the slave's executor protocol, and the Termination that `wait` answers. Pure.
 
+import type { Span } from './span.ts';
+
 /** Why we ended a container ourselves. */
 export type EndCause =
   /** KillTask: the framework wants it. */
@@ -30,7 +32,7 @@ const CAUSE_TEXT: Readonly<Record<EndCause, string>> = {
   refused: 'The slave refused the task: it was killed before it began',
   'slave-lost': 'Stopped because the slave went away',
   'no-run-task': 'Not started: the slave never handed the task over',
-  forgotten: 'Stopped because the slave never asked for its end',
+  forgotten: 'Stopped because the slave does not wait for its end',
   unhealthy: 'Killed because its health check failed',
   unreachable: 'Stopped because the slave cannot be reached',
 };
@@ -43,6 +45,9 @@ export type OutsideCause =
   | 'docker-stopped'
   /** It was started in another boot of the host. */
   | 'host-restarted';
+
+/** What nobody wanted, and no fault of the task's: it is lost, and may be tried elsewhere. */
+const UNWANTED_CAUSES: readonly EndCause[] = ['slave-lost', 'no-run-task'];
 
 export const OUTSIDE_CAUSES: readonly OutsideCause[] = ['docker-signal', 'docker-stopped', 'host-restarted'];
 
@@ -63,13 +68,15 @@ export type Outcome =
       readonly memoryLimitBytes?: number;
       /** What ended it, where that was neither the task itself, nor its memory, nor we. */
       readonly outside?: OutsideCause;
+      /** It may have ended while Docker was away: then what it wrote from when on is in no log. */
+      readonly unseen?: Span;
     }
   /** It never ran: the reason in one line. */
   | { readonly kind: 'failed'; readonly why: string }
   /** It never ran because its end was wanted first. */
   | { readonly kind: 'never-started' }
   /** It is gone and nobody can say how it ended. */
-  | { readonly kind: 'lost'; readonly why: string };
+  | { readonly kind: 'lost'; readonly why: string; readonly unseen?: Span };
 
 /** TaskState of mesos.proto, those that we send. */
 export const TaskState = {
@@ -134,6 +141,11 @@ function exitText(exitCode: number): string {
   return `exited with status ${exitCode}${meaning === undefined ? '' : ` (${meaning})`}`;
 }
 
+/** What a slave says that hears of such an end by the Termination alone. */
+function endedState(cause: EndCause): TaskStateNumber {
+  return UNWANTED_CAUSES.includes(cause) ? TaskState.LOST : TaskState.KILLED;
+}
+
 /** Of a container that never ran; some causes can mean no other and say so themselves. */
 function neverStartedText(cause: EndCause): string {
   const says = cause === 'refused' || cause === 'no-run-task';
@@ -164,16 +176,14 @@ export function ending(outcome: Outcome, cause: EndCause | undefined, words?: st
         return { state: TaskState.LOST, message: outcome.why, killed: false, outside: true };
       // Its end was wanted, and came.
       return {
-        state: TaskState.KILLED,
+        state: endedState(cause),
         message: `${words ?? CAUSE_TEXT[cause]}. ${outcome.why}`,
         killed: false,
       };
-    case 'never-started':
-      return {
-        state: TaskState.KILLED,
-        message: neverStartedText(cause ?? 'destroy'),
-        killed: false,
-      };
+    case 'never-started': {
+      const because = cause ?? 'destroy';
+      return { state: endedState(because), message: neverStartedText(because), killed: false };
+    }
     case 'exited':
       return exitedEnding(outcome, cause, words);
   }
@@ -189,7 +199,7 @@ function exitedEnding(
     outcome.memoryLimitBytes === undefined ? '' : `: ${megabytes(outcome.memoryLimitBytes)} allowed`;
   if (cause !== undefined) {
     const message = `${words ?? CAUSE_TEXT[cause]}; the container ${exitText(outcome.exitCode)}`;
-    return { state: TaskState.KILLED, message, killed: false, status };
+    return { state: endedState(cause), message, killed: false, status };
   }
   if (outcome.outside !== undefined) {
     const message = `${OUTSIDE_TEXT[outcome.outside]}; the container ${exitText(outcome.exitCode)}`;

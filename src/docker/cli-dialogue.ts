@@ -2,7 +2,7 @@
 // would have asked for. The CLI never reaches dockerd here. Whoever uses this must be able to live with the CLI being
 // killed at any moment, and answers every request itself.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { identify } from '../host/processes.ts';
 import { CHILD_ENVIRONMENT, findProgram, underSetpriv } from '../host/programs.ts';
+import { startProgram } from '../host/start.ts';
 
 /** Starting the CLI takes 40 ms; a credential helper may ask somebody over the network. */
 const DIALOGUE_TIMEOUT_MS = 20_000;
@@ -98,7 +99,7 @@ export async function cliDialogue(dialogue: Dialogue, signal: AbortSignal): Prom
       await chown(path, dialogue.uid ?? 0, dialogue.uid ?? 0);
     }
     await chmod(socket, 0o600);
-    child = startCli(dialogue, socket, config);
+    child = await startCli(dialogue, socket, config);
     return await Promise.race([heard.promise, endOf(child), aborted(either)]);
   } catch (error) {
     signal.throwIfAborted();
@@ -118,7 +119,7 @@ export async function cliDialogue(dialogue: Dialogue, signal: AbortSignal): Prom
   }
 }
 
-function startCli(dialogue: Dialogue, socket: string, config: string): ChildProcess {
+async function startCli(dialogue: Dialogue, socket: string, config: string): Promise<ChildProcess> {
   const { uid } = dialogue;
   const identity =
     uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs'];
@@ -136,14 +137,17 @@ function startCli(dialogue: Dialogue, socket: string, config: string): ChildProc
     `unix://${socket}`,
     ...dialogue.argv,
   ];
-  const [file, ...words] = underSetpriv([...identity, '--pdeathsig', 'KILL', '--', ...cli]);
-  return spawn(file, words, {
-    cwd: '/',
-    env: environment,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    // A group of its own, so that credential helpers can be killed with it.
-    detached: true,
-  });
+  return await startProgram(
+    'the docker CLI',
+    underSetpriv([...identity, '--pdeathsig', 'KILL', '--', ...cli]),
+    {
+      cwd: '/',
+      env: environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // A group of its own, so that credential helpers can be killed with it.
+      detached: true,
+    },
+  );
 }
 
 /** True when that was the request that was waited for. */
@@ -189,7 +193,7 @@ function endOf(child: ChildProcess): Promise<DialogueEnd> {
       if (bytes < WORDS_MAX_BYTES) chunks.push(chunk);
       bytes += chunk.length;
     });
-    child.once('error', (error) => reject(new Fault('host', 'cannot run the docker CLI', error)));
+    child.once('error', reject);
     child.once('close', () =>
       resolve({ heard: false, words: Buffer.concat(chunks).subarray(0, WORDS_MAX_BYTES).toString() }),
     );

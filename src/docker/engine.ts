@@ -176,10 +176,10 @@ export class Engine {
     return answer === 'absent' ? answer : containerFacts(record(answer));
   }
 
-  /** Safe to call twice. `already` also when an earlier try started it and its reply was lost. */
+  /** One try, safe to call twice: `already` also when an earlier one started it and its reply was lost. */
   async start(id: DockerId, signal: AbortSignal): Promise<'started' | 'already'> {
     try {
-      await this.#ask(`start ${short(id)}`, 'POST', `/containers/${id}/start`, signal);
+      await this.askOnce(`start ${short(id)}`, 'POST', `/containers/${id}/start`, signal);
       return 'started';
     } catch (error) {
       if (statusOf(causeOf(error)) === 304) return 'already';
@@ -333,15 +333,19 @@ export class Engine {
     call: (bounded: AbortSignal) => Promise<T>,
   ): Promise<T> {
     signal.throwIfAborted();
-    const bound = AbortSignal.timeout(timeoutMs);
+    // Not AbortSignal.timeout: that of an answered request would stay in memory until its time is over, nine for each task.
+    const bound = new AbortController();
+    const timer = setTimeout(() => bound.abort(), timeoutMs);
     try {
-      return await call(AbortSignal.any([signal, bound]));
+      return await call(AbortSignal.any([signal, bound.signal]));
     } catch (error) {
       signal.throwIfAborted();
-      if (bound.aborted) {
+      if (bound.signal.aborted) {
         throw new Fault('timeout', `${doing}: Docker gave no answer within ${timeoutMs / 1000} s`, error);
       }
       throw dockerFault(error, doing);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

@@ -19,6 +19,16 @@ const AWAY = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
 
+/** Errors of connecting alone. */
+const UNREACHED = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
 /** An answer of the daemon that is an error; the message is its own words. */
 export class DaemonRefusal extends Error {
   readonly statusCode: number;
@@ -48,6 +58,12 @@ export function statusOf(error: unknown): number | undefined {
 export function isDaemonAway(error: unknown): boolean {
   if (isFault(error)) return isFault(error, 'docker') && isDaemonAway(error.cause);
   return statusOf(error) === undefined && AWAY.has(errnoOf(error) ?? '');
+}
+
+/** Whether nobody has taken the request: the connection was never made. Of any other error that is not known. */
+export function isUnreached(error: unknown): boolean {
+  if (isFault(error)) return isUnreached(error.cause);
+  return UNREACHED.has(errnoOf(error) ?? '');
 }
 
 /** Whether asking again may help: the daemon was away or has not answered in time, or TLS to it lacks a file just now. */

@@ -94,6 +94,7 @@ async function openBounded(endpoint: Endpoint, path: string, signal: AbortSignal
     );
     const { head, rest } = await readHead(stream);
     const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]);
+    if (Number.isNaN(status)) throw new Fault('protocol', 'attach: what Docker answers is not HTTP');
     if (status !== 101 && status !== 200) {
       throw new DaemonRefusal(status, wordsOf(rest.toString()) || `status ${status}`);
     }
@@ -116,6 +117,15 @@ async function openBounded(endpoint: Endpoint, path: string, signal: AbortSignal
   }
 }
 
+/** A connection that ends without an answer: Docker is away, as for any other request. */
+class HangUp extends Error {
+  readonly code = 'ECONNRESET';
+
+  constructor() {
+    super('it closed the connection');
+  }
+}
+
 async function readHead(stream: ByteStream): Promise<{ head: string; rest: Buffer }> {
   let got = Buffer.alloc(0);
   for (;;) {
@@ -123,8 +133,7 @@ async function readHead(stream: ByteStream): Promise<{ head: string; rest: Buffe
     if (end >= 0) return { head: got.toString('latin1', 0, end), rest: got.subarray(end + 4) };
     if (got.length > HEAD_MAX_BYTES) throw new Fault('protocol', 'attach: the answer has no end of its head');
     const more = await stream.read();
-    if (more === undefined)
-      throw stream.error() ?? new Fault('docker', 'attach: Docker closed the connection');
+    if (more === undefined) throw stream.error() ?? new HangUp();
     got = Buffer.concat([got, more]);
   }
 }

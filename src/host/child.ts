@@ -2,12 +2,13 @@
 // bounded, can be called off, and is gone with its whole group when runChild returns. What the kernel does not end for
 // us when the supervisor dies (grandchildren) is noted in a directory, for the next supervisor to end.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { errnoOf, escapeControl, Fault } from '../fault.ts';
-import { readJsonFact, removeSync, writeFactSync } from './facts.ts';
+import type { ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { errnoOf, escapeControl } from '../fault.ts';
+import { makeDirectory, readJsonFact, removeSync, writeFactSync } from './facts.ts';
 import { bootId, identify, isAlive, noted, parseNoted, processStat } from './processes.ts';
 import { underSetpriv } from './programs.ts';
+import { startProgram } from './start.ts';
 import { Tail } from './tail.ts';
 
 /** Of what a program writes the last part is kept: its complaint stands at the end. */
@@ -30,7 +31,7 @@ export interface ChildOptions {
   /** Open files for stdout and stderr; absent: pipes, read by us. */
   readonly output?: { readonly stdout: number; readonly stderr: number };
   readonly onStdout?: (chunk: Buffer) => void;
-  /** The directory in which the process group is noted while it runs; made if absent. */
+  /** The directory in which the process group is noted while it runs; made if absent, not so the one that it lies in. */
   readonly noteIn: string;
   /** Ends it when aborted: with SIGKILL, and with its group. */
   readonly signal: AbortSignal;
@@ -57,9 +58,9 @@ export interface ChildEnd {
 export async function runChild(argv: readonly string[], options: ChildOptions): Promise<ChildEnd> {
   const { signal, output } = options;
   signal.throwIfAborted();
-  mkdirSync(options.noteIn, { recursive: true, mode: 0o700 });
-  const [file, ...words] = underSetpriv([...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...argv]);
-  const child = spawn(file, words, {
+  makeDirectory(options.noteIn);
+  const words = underSetpriv([...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...argv]);
+  const child = await startProgram(argv[0] ?? '', words, {
     cwd: options.cwd,
     env: options.env,
     stdio: [
@@ -69,7 +70,7 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
     ],
     detached: true,
   });
-  const exited = exitOf(child, argv);
+  const exited = exitOf(child);
   const stdout = new Tail(WORDS_MAX_BYTES);
   const stderr = new Tail(WORDS_MAX_BYTES);
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -103,7 +104,16 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
     watch.end();
     child.stdout?.destroy();
     child.stderr?.destroy();
-    if (note !== undefined) removeSync(note);
+    if (note !== undefined) forget(note);
+  }
+}
+
+/** What is left of it on a read-only disk names a process that is gone, and the next supervisor takes it for that. */
+function forget(note: string): void {
+  try {
+    removeSync(note);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
   }
 }
 
@@ -195,11 +205,9 @@ function kill(pid: number): boolean {
   }
 }
 
-function exitOf(child: ChildProcess, argv: readonly string[]): Promise<void> {
+function exitOf(child: ChildProcess): Promise<void> {
   const exited = new Promise<void>((resolve, reject) => {
-    child.once('error', (error) =>
-      reject(new Fault('host', `cannot run ${argv[0]}: ${error.message}`, error)),
-    );
+    child.once('error', reject);
     child.once('exit', () => resolve());
   });
   // Whoever raced against it may have lost interest.
@@ -234,6 +242,7 @@ function watchOver(child: ChildProcess, options: ChildOptions, stdoutBytes: () =
   const { signal, boundMs, stall } = options;
   const { promise, resolve } = Promise.withResolvers<'late' | 'stalled'>();
   const onAbort = (): void => resolve('late');
+  if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   const bound = boundMs === undefined ? undefined : setTimeout(() => resolve('late'), boundMs);
   let last = 0;

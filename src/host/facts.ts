@@ -7,20 +7,26 @@ import {
   constants,
   existsSync,
   fsyncSync,
+  lstatSync,
+  mkdirSync,
   openSync,
   promises,
   readdirSync,
   readFileSync,
   renameSync,
+  type Stats,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errnoOf, Fault } from '../fault.ts';
+import { errnoOf, Fault, refusal } from '../fault.ts';
 import { identify } from './processes.ts';
 
 /** No fact of ours is larger; container.json with its environment is the largest. */
 const FACT_BYTES_MAX = 80 * 1024 * 1024;
+
+/** Nothing is there; or a symlink, a socket, a device without a driver. */
+const NO_FILE: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'ENODEV'];
 
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
@@ -39,37 +45,74 @@ export function removeAbandoned(directory: string): void {
   }
 }
 
-/** Writes `path` by rename, mode 0600; not synced to disk: it outlives us, not a crash of the host. Repeatable. */
+/**
+ * Writes `path` by rename, mode 0600; not synced to disk: it outlives us, not a crash of the host. Repeatable. Throws Fault
+ * `host` where the system refuses.
+ */
 export function writeFactSync(path: string, content: string | Uint8Array): void {
   const temporary = temporaryName(path);
-  const fd = openSync(temporary, CREATE, 0o600);
   try {
-    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    const fd = openSync(temporary, CREATE, 0o600);
+    try {
+      const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    } finally {
+      closeSync(fd);
+    }
+    putAside(path);
+    renameSync(temporary, path);
   } catch (error) {
-    closeSync(fd);
-    removeSync(temporary);
-    throw error;
+    giveUp(temporary);
+    throw refusal(`cannot write ${path}`, error);
   }
-  closeSync(fd);
-  renameSync(temporary, path);
 }
 
 /** As writeFactSync, but on disk when it resolves: file and directory are synced. */
 export async function writeFact(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = temporaryName(path);
-  const file = await promises.open(temporary, CREATE, 0o600);
   try {
-    await file.writeFile(content);
-    await file.datasync();
+    const file = await promises.open(temporary, CREATE, 0o600);
+    try {
+      await file.writeFile(content);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    putAside(path);
+    await promises.rename(temporary, path);
+    await syncDirectory(dirname(path));
   } catch (error) {
-    await file.close();
-    removeSync(temporary);
-    throw error;
+    giveUp(temporary);
+    throw refusal(`cannot write ${path}`, error);
   }
-  await file.close();
-  await promises.rename(temporary, path);
-  await syncDirectory(dirname(path));
+}
+
+/**
+ * What is no file (or not what `isOurs` wants) in the place of one of ours is somebody's: it is kept beside. Throws the
+ * system's errors. Repeatable.
+ */
+export function putAside(path: string, isOurs = (there: Stats): boolean => there.isFile()): void {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there !== undefined && !isOurs(there)) renameSync(path, `${path}.foreign-${process.hrtime.bigint()}`);
+}
+
+/** What was to become a fact. A disk that does not take it may not give it back either: then it is left to removeAbandoned. */
+function giveUp(temporary: string): void {
+  try {
+    unlinkSync(temporary);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
+/** Makes a directory for facts, 0700, where it is missing. Fault `host`. Repeatable. */
+export function makeDirectory(path: string): void {
+  try {
+    // Not `recursive`: the runtime then calls a read-only disk a missing directory.
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw refusal(`cannot make ${path}`, error);
+  }
 }
 
 /** Makes renames and new names in a directory outlive a crash of the host. */
@@ -84,15 +127,22 @@ async function syncDirectory(path: string): Promise<void> {
 
 /** The same for a process that has nothing else to do meanwhile. */
 export function syncPathSync(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY);
   try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(path, constants.O_RDONLY);
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw refusal(`cannot write ${path}`, error);
   }
 }
 
-/** The fact, or undefined where it has not been written. Throws Fault `host` for a file that cannot be one. */
+/**
+ * The fact, or undefined where it has not been written, or something else than a file has its place: a symlink is not
+ * followed. Throws Fault `host` where the system refuses, and for a file that is too large to be one.
+ */
 export function readFact(path: string): string | undefined {
   return readFactBytes(path)?.toString('utf8');
 }
@@ -104,13 +154,16 @@ export function readFactBytes(path: string): Buffer | undefined {
     // O_NONBLOCK: a FIFO in our place must not hold us up.
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
+    if (NO_FILE.includes(errnoOf(error))) return undefined;
+    throw refusal(`cannot read ${path}`, error);
   }
   try {
     const bytes = readFileSync(fd);
     if (bytes.length > FACT_BYTES_MAX) throw new Fault('host', `${path} is too large to be a state file`);
     return bytes;
+  } catch (error) {
+    if (errnoOf(error) === 'EISDIR') return undefined;
+    throw refusal(`cannot read ${path}`, error);
   } finally {
     closeSync(fd);
   }
@@ -135,7 +188,7 @@ export function removeSync(path: string): boolean {
     return true;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
+    throw refusal(`cannot remove ${path}`, error);
   }
 }
 
@@ -146,6 +199,6 @@ export function renameIfThere(from: string, to: string): boolean {
     return true;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
+    throw refusal(`cannot write ${to}`, error);
   }
 }

@@ -2,10 +2,10 @@
 // open file description, stays when that child has exited, and falls when this process closes the file or dies.
 // execve does not carry such a lock over (Node's descriptors are close-on-exec).
 
-import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
-import { Fault } from '../fault.ts';
+import { Fault, refusal } from '../fault.ts';
 import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
+import { startProgram } from './start.ts';
 
 /** flock(1) with -n answers at once; this bounds a host that cannot even start a process. */
 const FLOCK_TIMEOUT_MS = 10_000;
@@ -25,7 +25,7 @@ export interface FileLock extends Disposable {
  */
 export async function tryLock(path: string): Promise<FileLock | undefined> {
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-  const fd = openSync(path, flags, 0o600);
+  const fd = openLock(path, flags);
   let taken = false;
   try {
     const status = await runFlock(fd);
@@ -38,6 +38,14 @@ export async function tryLock(path: string): Promise<FileLock | undefined> {
   return taken ? held(path, fd) : undefined;
 }
 
+function openLock(path: string, flags: number): number {
+  try {
+    return openSync(path, flags, 0o600);
+  } catch (error) {
+    throw refusal(`cannot open ${path}`, error);
+  }
+}
+
 function held(path: string, fd: number): FileLock {
   let open = true;
   const release = (): void => {
@@ -48,15 +56,15 @@ function held(path: string, fd: number): FileLock {
   return { path, release, [Symbol.dispose]: release };
 }
 
-function runFlock(fd: number): Promise<number | null> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(findProgram('flock'), ['-x', '-n', '3'], {
-      stdio: ['ignore', 'ignore', 'ignore', fd],
-      cwd: '/',
-      env: CHILD_ENVIRONMENT,
-      timeout: FLOCK_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-    });
+async function runFlock(fd: number): Promise<number | null> {
+  const child = await startProgram('flock', [findProgram('flock'), '-x', '-n', '3'], {
+    stdio: ['ignore', 'ignore', 'ignore', fd],
+    cwd: '/',
+    env: CHILD_ENVIRONMENT,
+    timeout: FLOCK_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+  });
+  return await new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code));
   });

@@ -220,6 +220,8 @@ class SyslogStream {
     };
     child.on('error', gone);
     child.on('exit', gone);
+    // Out of descriptors the runtime starts nothing, and gives no streams.
+    if (child.pid === undefined) return undefined;
     // The callback of the write that met it has been told already; unheard, the event would end the process.
     child.stdin.on('error', gone);
     child.unref();

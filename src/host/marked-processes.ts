@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { errnoOf } from '../fault.ts';
 import { rest } from './pauses.ts';
-import { identify, isAlive, type ProcessIdentity, processStat } from './processes.ts';
+import { identify, kill, type ProcessIdentity, processStat } from './processes.ts';
 
 /** What is killed may have started something in the same moment: it is looked again, so often at most. */
 const ROUNDS_MAX = 10;
@@ -71,18 +71,6 @@ async function belonging(
     const related = (isLeader && descends(pid)) || session === leader.pid || hasMark(pid, mark);
     return related ? [{ pid, startTime }] : [];
   });
-}
-
-/** A session keeps its leader's number taken; everybody else is asked for by what proves it. */
-function kill(found: ProcessIdentity): boolean {
-  if (!isAlive(found)) return false;
-  try {
-    process.kill(found.pid, 'SIGKILL');
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ESRCH') return false;
-    throw error;
-  }
 }
 
 function hasMark(pid: number, mark: string): boolean {

@@ -1,15 +1,19 @@
 // Waiting between tries: from 0.2 s doubling to 30 s, jittered so that many containers do not ask in step.
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { isFault, oneLine } from '../fault.ts';
+import { isDiskRefusal, isFault, oneLine } from '../fault.ts';
 import type { Log } from './log.ts';
+import { isOutOfFiles } from './open-files.ts';
 
 const PAUSE_MS_MIN = 200;
 const PAUSE_MS_MAX = 30_000;
 
-/** The pause before try `n + 1` (n from 0), in milliseconds: within ± 20 % of 0.2 s × 2^n, at most 30 s. */
+/** The longest pauses are jittered as well, downwards: many that have waited long do not ask in step either. */
+const PAUSE_MS_LAST = PAUSE_MS_MAX / 1.2;
+
+/** The pause before try `n + 1` (n from 0), in milliseconds: within ± 20 % of 0.2 s × 2^n, or of 25 s; at most 30 s. */
 export function pauseMs(n: number, random: () => number = Math.random): number {
-  const base = Math.min(PAUSE_MS_MIN * 2 ** Math.min(n, 20), PAUSE_MS_MAX);
+  const base = Math.min(PAUSE_MS_MIN * 2 ** Math.min(n, 20), PAUSE_MS_LAST);
   return base * (0.8 + 0.4 * random());
 }
 
@@ -75,7 +79,18 @@ export async function persist<T>(work: () => Promise<T>, options: PersistOptions
   }
 }
 
-/** Errors of the host that come from a full or read-only disk, or exhausted descriptors: they pass when somebody acts. */
+/** A disk that is full or read-only, or no more files that may be opened: it passes when somebody acts, or others are closed. */
+export function isShortage(error: unknown): boolean {
+  return isDiskRefusal(error) || isOutOfFiles(error);
+}
+
+/** Whatever the host refuses: tried for as long as it takes where giving up would lose something. */
 export function hostMayPass(error: unknown): boolean {
   return !isFault(error) || error.kind === 'host';
 }
+
+/**
+ * So long a task that does not run yet waits for a disk that is full or read-only: somebody may be clearing it just now.
+ * Then it fails in words, for its framework to start it elsewhere.
+ */
+export const DISK_PATIENCE_MS = 10_000;

@@ -10,7 +10,12 @@ export interface ProcessIdentity {
   readonly startTime: number;
 }
 
+const INIT_PID = 1;
+/** As the kernel has it, without its directory: installed, or run from where it was built. */
+const SLAVE_NAME = /^(lt-)?mesos-(slave|agent)$/;
+
 interface Stat {
+  readonly name: string;
   readonly state: string;
   readonly parent: number;
   readonly group: number;
@@ -30,6 +35,7 @@ export function processStat(pid: number | 'self'): Stat | undefined {
   // The second field is the command in parentheses and may itself contain blanks and parentheses.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return {
+    name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')),
     state: fields[0] ?? '?',
     parent: Number(fields[1]),
     group: Number(fields[2]),
@@ -50,17 +56,37 @@ export function isAlive(process: ProcessIdentity): boolean {
   return identify(process.pid)?.startTime === process.startTime;
 }
 
+/** SIGKILL to that very process; false if it has ended. */
+export function kill(found: ProcessIdentity): boolean {
+  if (!isAlive(found)) return false;
+  try {
+    process.kill(found.pid, 'SIGKILL');
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ESRCH') return false;
+    throw error;
+  }
+}
+
 /**
  * Who called us: the parent of our session's leader. A slave starts each call through `sh` in a session of its
  * own; the `sh` may outlive the slave, so our own parent says nothing. undefined if that parent is init (the
- * caller is gone) or cannot be seen.
+ * caller is gone) or cannot be seen. A slave may be the first process of a container of its own: then it is its own
+ * init, which by its name is nobody else, and cannot be gone while we live.
  */
 export function callerOfSession(): ProcessIdentity | undefined {
   const own = processStat('self');
   if (own === undefined) return undefined;
   const leader = processStat(own.session);
-  if (leader === undefined || leader.parent <= 1) return undefined;
+  if (leader === undefined || leader.parent < INIT_PID) return undefined;
+  if (leader.parent === INIT_PID && !SLAVE_NAME.test(processStat(INIT_PID)?.name ?? '')) return undefined;
   return identify(leader.parent);
+}
+
+/** Of our own session: what a slave started. Ourselves, where its `sh` has become us. */
+export function sessionLeader(): ProcessIdentity | undefined {
+  const own = processStat('self');
+  return own === undefined ? undefined : identify(own.session);
 }
 
 /** The kernel's id of this boot. */
@@ -83,21 +109,19 @@ export function isNotedAlive(process: NotedProcess): boolean {
   return isAlive(process) && process.bootId === bootId();
 }
 
-/** pid and start time from JSON that was kept; undefined for anything else. */
-export function parseProcess(value: unknown): ProcessIdentity | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid <= 1) return undefined;
-  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
-  return { pid: value.pid, startTime: value.startTime };
+/** From JSON that was kept; undefined for anything else, and for init, which is nothing of ours. */
+export function parseNoted(value: unknown): NotedProcess | undefined {
+  const noted = parseNotedCaller(value);
+  return noted?.pid === INIT_PID ? undefined : noted;
 }
 
-/** As parseProcess, with its boot. */
-export function parseNoted(value: unknown): NotedProcess | undefined {
-  const process = parseProcess(value);
-  if (process === undefined || typeof value !== 'object' || value === null) return undefined;
-  return 'bootId' in value && typeof value.bootId === 'string'
-    ? { ...process, bootId: value.bootId }
-    : undefined;
+/** The same for a caller (see callerOfSession), which may be its container's init. */
+export function parseNotedCaller(value: unknown): NotedProcess | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid < INIT_PID) return undefined;
+  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
+  if (!('bootId' in value) || typeof value.bootId !== 'string') return undefined;
+  return { pid: value.pid, startTime: value.startTime, bootId: value.bootId };
 }
 
 /** `pid:startTime`, as it is handed on in an argv. */

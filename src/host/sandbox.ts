@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errnoOf, Fault } from '../fault.ts';
+import { errnoOf, Fault, refusal, systemWords } from '../fault.ts';
 
 const APPEND =
   constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -30,7 +30,7 @@ export function openAppend(path: string): number {
   try {
     fd = openSync(path, APPEND, 0o644);
   } catch (error) {
-    throw new Fault('host', `cannot open ${path}: ${errnoOf(error) ?? 'unknown error'}`, error);
+    throw new Fault('host', `cannot open ${path}: ${systemWords(error)}`, error);
   }
   const stat = fstatSync(fd);
   if (!stat.isFile()) {
@@ -39,7 +39,12 @@ export function openAppend(path: string): number {
   }
   const owner = lstatSync(dirname(path));
   if (stat.size === 0 && stat.nlink === 1 && (stat.uid !== owner.uid || stat.gid !== owner.gid)) {
-    fchownSync(fd, owner.uid, owner.gid);
+    try {
+      fchownSync(fd, owner.uid, owner.gid);
+    } catch (error) {
+      closeSync(fd);
+      throw refusal(`cannot give ${path} to the sandbox's owner`, error);
+    }
   }
   return fd;
 }
@@ -49,6 +54,8 @@ export function appendLine(path: string, line: string): void {
   const fd = openAppend(path);
   try {
     writeSync(fd, `${line}\n`);
+  } catch (error) {
+    throw refusal(`cannot write ${path}`, error);
   } finally {
     closeSync(fd);
   }
@@ -62,13 +69,20 @@ export function makeWorkDirectory(sandbox: string): string {
   const path = `${sandbox}/fs`;
   try {
     mkdirSync(path, { mode: 0o755 });
-    const owner = lstatSync(sandbox);
-    lchownSync(path, owner.uid, owner.gid);
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') {
-      throw new Fault('host', `cannot make ${path}: ${errnoOf(error) ?? 'unknown error'}`, error);
+    if (errnoOf(error) !== 'EEXIST')
+      throw new Fault('host', `cannot make ${path}: ${systemWords(error)}`, error);
+  }
+  const made = lstatSync(path);
+  if (!made.isDirectory()) throw new Fault('host', `${path} is not a directory`);
+  const owner = lstatSync(sandbox);
+  // Still ours, perhaps since an earlier try, which was cut short.
+  if (made.uid === process.geteuid?.() && (made.uid !== owner.uid || made.gid !== owner.gid)) {
+    try {
+      lchownSync(path, owner.uid, owner.gid);
+    } catch (error) {
+      throw refusal(`cannot give ${path} to the sandbox's owner`, error);
     }
-    if (!lstatSync(path).isDirectory()) throw new Fault('host', `${path} is not a directory`);
   }
   return path;
 }
@@ -91,7 +105,7 @@ export function makeMissing(sandbox: string, path: string): void {
       mkdirSync(at, { mode: 0o755 });
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') {
-        throw new Fault('host', `cannot make ${at}: ${errnoOf(error) ?? 'unknown error'}`, error);
+        throw new Fault('host', `cannot make ${at}: ${systemWords(error)}`, error);
       }
       if (!lstatSync(at).isDirectory()) return;
     }

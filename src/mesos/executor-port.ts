@@ -83,6 +83,10 @@ export class ExecutorPort {
     this.#options = options;
   }
 
+  get isOpen(): boolean {
+    return this.#server !== undefined;
+  }
+
   /** The port listened on. Fault 'host' while there is none. */
   get port(): number {
     const address = this.#server?.address();

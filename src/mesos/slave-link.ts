@@ -92,19 +92,23 @@ export class SlaveLink {
    * has it in its queue; 'unknown': there is no such process at that address (a slave that only just starts, or none).
    * Fault 'host' if the link is not open or the connection breaks, 'refused' and 'timeout' as with `connect`, 'protocol'
    * for an answer that is neither; the signal's reason if that is aborted. After a failure the slave may or may not have the message.
+   * 'withdrawn': `isWanted` said no when its turn came, and nothing was sent.
    */
   async post(
     message: string,
     body: Uint8Array,
     from: Upid,
     signal?: AbortSignal,
-  ): Promise<'taken' | 'unknown'> {
+    isWanted: () => boolean = () => true,
+  ): Promise<'taken' | 'unknown' | 'withdrawn'> {
     if (!this.open) throw this.#gone();
     if (this.#queued >= MAX_QUEUED) throw new Fault('host', `${MAX_QUEUED} messages wait for the slave`);
     using bound = this.#bound(signal);
     this.#queued += 1;
     const bytes = request(this.slave, message, body, from);
-    const answer = this.#last.then(() => this.#exchange(bytes, bound.signal));
+    const answer = this.#last.then(async () =>
+      isWanted() ? await this.#exchange(bytes, bound.signal) : 'withdrawn',
+    );
     this.#last = answer.then(
       () => this.#left(),
       () => this.#left(),

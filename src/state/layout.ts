@@ -19,13 +19,19 @@ export interface RootPaths {
   readonly supervisorLock: string;
   /** Lets woken waits through one at a time. */
   readonly wakeLock: string;
+  /** Inherited by the supervisor that is being started, and kept until it ends: others wait before they start one. */
+  readonly startLock: string;
   readonly socket: string;
   /** The executor port that was used last, kept so that a supervisor comes back on the same one. */
   readonly port: string;
+  /** The version of the records that are written here, where it is not the first. */
+  readonly records: string;
   /** The slave of a work directory that called `recover` last: pid and start time. */
   readonly slaves: string;
   slave(workDirectory: string): string;
   readonly supervisorLog: string;
+  /** What supervisors have written to stderr: why one could not start, and how its runtime died. */
+  readonly supervisorErrors: string;
   /** The lock of `state --rm`. */
   readonly cleanupLock: string;
 }
@@ -41,11 +47,14 @@ export function rootPaths(root: string): RootPaths {
     supervisor,
     supervisorLock: `${supervisor}/lock`,
     wakeLock: `${supervisor}/wake`,
+    startLock: `${supervisor}/start`,
     socket: `${supervisor}/socket`,
     port: `${supervisor}/port`,
+    records: `${supervisor}/records`,
     slaves,
     slave: (workDirectory) => `${slaves}/${encodeURIComponent(workDirectory).slice(-NAME_LENGTH_MAX)}`,
     supervisorLog: `${supervisor}/log`,
+    supervisorErrors: `${supervisor}/errors`,
     cleanupLock: `${root}/cleanup`,
   };
 }
@@ -104,6 +113,8 @@ export interface ContainerPaths {
   readonly limitsMem: string;
   /** Why and how gently the container is to end; written before anything is done about it. */
   readonly wantedEnd: string;
+  /** Exists where the slave destroyed it when it was ending already. */
+  readonly destroyed: string;
   /** How the container ended, or why it never ran. */
   readonly outcome: string;
   /** Each exists once that hook has been started: it is not started again. */
@@ -159,6 +170,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     limitsCpus: `${directory}/limits-cpus`,
     limitsMem: `${directory}/limits-mem`,
     wantedEnd: `${directory}/wanted-end`,
+    destroyed: `${directory}/destroyed`,
     outcome: `${directory}/outcome`,
     onlaunch: `${directory}/onlaunch`,
     ondestroy: `${directory}/ondestroy`,

@@ -1,6 +1,6 @@
-// The limits that `update` asked for last. Calls may overlap and none holds a lock: what names both resources, and what
-// names one of them, is a fact of its own that its like replaces whole. So nobody has to read before it writes, no part is
-// lost, and two that name both never mix.
+// The limits that `update` asked for last, and when. Calls may overlap and none holds a lock: what names both resources,
+// and what names one of them, is a fact of its own that its like replaces whole. So nobody has to read before it writes, no
+// part is lost, and two that name both never mix.
 
 import { readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { ContainerPaths } from './layout.ts';
@@ -10,8 +10,8 @@ export interface Limits {
   readonly memMb?: number;
 }
 
-/** `atUs`: when, by the clock that all processes share since the boot, which no container outlives. */
-type LimitsRecord = Limits & { readonly atUs: number };
+/** What one call of `update` named. `atUs`: when, by the clock of `nowUs`. */
+export type LimitsRecord = Limits & { readonly atUs: number };
 
 type LimitsPaths = Pick<ContainerPaths, 'limits' | 'limitsCpus' | 'limitsMem'>;
 
@@ -19,20 +19,34 @@ type LimitsPaths = Pick<ContainerPaths, 'limits' | 'limitsCpus' | 'limitsMem'>;
 export function noteLimits(paths: LimitsPaths, { cpus, memMb }: Limits): void {
   if (cpus === undefined && memMb === undefined) return;
   const path = cpus === undefined ? paths.limitsMem : memMb === undefined ? paths.limitsCpus : paths.limits;
-  const atUs = Number(process.hrtime.bigint() / 1000n);
-  writeFactSync(path, JSON.stringify({ cpus, memMb, atUs }));
+  writeFactSync(path, JSON.stringify({ cpus, memMb, atUs: nowUs() }));
+}
+
+/** Microseconds on the clock that all processes share since the boot, which no container outlives. */
+export function nowUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
 }
 
 /** Each resource as the last call that named it wants it; undefined where there was none. */
 export function readLimits(paths: LimitsPaths): Limits | undefined {
-  const records = [paths.limits, paths.limitsCpus, paths.limitsMem]
-    .map((path) => parse(readJsonFact(path)))
-    .filter((record) => record !== undefined)
-    .sort((a, b) => a.atUs - b.atUs);
+  const records = readRecords(paths);
   if (records.length === 0) return undefined;
   const wanted: Limits = {};
   for (const { atUs: _, ...limits } of records) Object.assign(wanted, limits);
   return wanted;
+}
+
+/** What the last call named; undefined where there was none. Throws the system's errors. */
+export function lastUpdate(paths: LimitsPaths): LimitsRecord | undefined {
+  return readRecords(paths).at(-1);
+}
+
+/** Oldest first. */
+function readRecords(paths: LimitsPaths): readonly LimitsRecord[] {
+  return [paths.limits, paths.limitsCpus, paths.limitsMem]
+    .map((path) => parse(readJsonFact(path)))
+    .filter((record) => record !== undefined)
+    .sort((a, b) => a.atUs - b.atUs);
 }
 
 function parse(value: unknown): LimitsRecord | undefined {

@@ -5,6 +5,15 @@ import type { Config } from '../config/schema.ts';
 import type { TaskRequest } from '../container/task.ts';
 import { Reason, TaskState, type TaskStateNumber } from '../container/termination.ts';
 import { Fault } from '../fault.ts';
+import {
+  identify,
+  type NotedProcess,
+  noted,
+  type ProcessIdentity,
+  parseNoted,
+  parseNotedCaller,
+  sessionLeader,
+} from '../host/processes.ts';
 
 export const REQUEST_VERSION = 1;
 
@@ -14,6 +23,8 @@ const REASONS = Object.values(Reason);
 /** container.json: all that is needed to run the container, so that the supervisor depends on no configuration file. */
 export interface RequestRecord {
   readonly version: typeof REQUEST_VERSION;
+  /** Never written: this stands in for a request that cannot be read, and nothing is started by it. Says so in words. */
+  readonly lost?: string;
   readonly task: TaskRequest;
   /** The bytes of TaskInfo as the slave sent them, base64: ReregisterExecutorMessage returns them. */
   readonly taskInfo?: string;
@@ -25,6 +36,10 @@ export interface RequestRecord {
   readonly config: Config;
   /** ISO 8601, UTC. */
   readonly launchedAt: string;
+  /** The host's boot at launch: nothing that was launched in another one is started any more. */
+  readonly bootId?: string;
+  /** The slave that called launch. */
+  readonly slaveProcess?: NotedProcess;
 }
 
 /** What the slave told us when it registered us. */
@@ -32,6 +47,10 @@ export interface RegisteredRecord {
   readonly slaveId: string;
   /** The framework takes TASK_KILLING. */
   readonly takesKilling: boolean;
+  /** The slave with which we have reregistered last; absent: with none, or it could not be told. */
+  readonly by?: NotedProcess;
+  /** Our port, as it knows it; absent: not known. */
+  readonly port?: number;
 }
 
 /** Throws Fault `protocol` for a version that is not ours, undefined for what is no request at all. */
@@ -51,7 +70,42 @@ export function parseRequest(value: unknown, path: string): RequestRecord | unde
 export function parseRegistered(value: unknown): RegisteredRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if (!('slaveId' in value) || typeof value.slaveId !== 'string') return undefined;
-  return { slaveId: value.slaveId, takesKilling: 'takesKilling' in value && value.takesKilling === true };
+  const by = 'by' in value ? parseNotedCaller(value.by) : undefined;
+  return {
+    slaveId: value.slaveId,
+    takesKilling: 'takesKilling' in value && value.takesKilling === true,
+    ...(by === undefined ? {} : { by }),
+    ...('port' in value && typeof value.port === 'number' ? { port: value.port } : {}),
+  };
+}
+
+/** What `wait-seen` holds: who called `wait` last. */
+export interface WaitSeen {
+  /** undefined where that is no slave, or it cannot be told. */
+  readonly slave: NotedProcess | undefined;
+  /** The processes of a slave's `wait`, the end of either of which a slave takes for that of the task: its `sh`, and itself. */
+  readonly waits: readonly NotedProcess[];
+  /** It called from the sandbox, as slaves do for a container of an executor that they know, and never for an orphan. */
+  readonly knows: boolean;
+}
+
+/** Written by the `wait` itself. */
+export function formatWaitSeen(slave: ProcessIdentity | undefined, knows: boolean): string {
+  if (slave === undefined) return JSON.stringify({ knows });
+  const waits = [sessionLeader(), identify(process.pid)].filter((one) => one !== undefined).map(noted);
+  return JSON.stringify({ ...noted(slave), waits, knows });
+}
+
+export function parseWaitSeen(value: unknown): WaitSeen {
+  const fields = typeof value === 'object' && value !== null ? value : {};
+  return {
+    slave: parseNotedCaller(value),
+    waits:
+      'waits' in fields && Array.isArray(fields.waits)
+        ? fields.waits.flatMap((one) => parseNoted(one) ?? [])
+        : [],
+    knows: 'knows' in fields && fields.knows === true,
+  };
 }
 
 /** What `termination` holds: the Termination that `wait` answers. */

@@ -6,7 +6,7 @@ import type { MesosContainerId } from '../container/identity.ts';
 import { errnoOf } from '../fault.ts';
 import { readFact } from '../host/facts.ts';
 import { type ContainerPaths, containerPaths } from './layout.ts';
-import { admission, finishRemovals, hasFact, listIds, removeState } from './store.ts';
+import { admission, finishRemovals, hasFact, listIds, readTermination, removeState } from './store.ts';
 
 /** A launch that was killed half way is left alone this long: it may be under way. */
 const UNFINISHED_LAUNCH_MS = 10 * 60_000;
@@ -24,7 +24,7 @@ function modifiedMs(path: string): number | undefined {
 export function finishedAtMs(paths: ContainerPaths, nowMs: number): number | undefined {
   switch (admission(paths)) {
     case 'accepted':
-      if (!hasFact(paths.termination) || !hasFact(paths.removed)) return undefined;
+      if (!hasFact(paths.removed) || readTermination(paths) === undefined) return undefined;
       return modifiedMs(paths.delivered);
     case 'withdrawn':
       return modifiedMs(paths.withdrawn);
@@ -42,6 +42,15 @@ export function finishedAtMs(paths: ContainerPaths, nowMs: number): number | und
 /** When the container was launched, ISO 8601; undefined where it is not noted. */
 export function launchedAt(paths: ContainerPaths): string | undefined {
   return readFact(paths.startTime)?.trim();
+}
+
+/** Removes the state if it is of no more use, and says whether it has gone. */
+export function removeIfFinished(root: string, id: MesosContainerId, nowMs: number): boolean {
+  const paths = containerPaths(root, id);
+  if (admission(paths) === 'absent') return true;
+  if (finishedAtMs(paths, nowMs) === undefined) return false;
+  removeState(root, id);
+  return true;
 }
 
 /** Removes every state for which `may` agrees among those that are finished. Returns the ids removed. */

@@ -10,52 +10,93 @@ import {
   readdirSync,
   readlinkSync,
   realpathSync,
+  statSync,
   symlinkSync,
 } from 'node:fs';
-import { errnoOf, Fault } from '../fault.ts';
+import { dirname } from 'node:path';
+import { errnoOf, Fault, isDiskRefusal, refusal, systemWords } from '../fault.ts';
+import { makeDirectory, readFact, writeFactSync } from '../host/facts.ts';
 import { rootPaths } from './layout.ts';
+import { REQUEST_VERSION } from './records.ts';
 
 /** Symlinks to the roots that launches on this host have used since it booted. */
 const ROOTS_IN_USE = '/run/deimos.roots';
+
+/** Releases that wrote these said nothing about it. */
+const FIRST_RECORDS = 1;
 
 /** The root of the original, and of a Deimos that finds no configuration. */
 export const DEFAULT_ROOT = '/tmp/deimos';
 
 /**
  * Makes the root and its directories (0700) where they are missing and checks that nobody else can interfere.
- * Repeatable. Returns the root's real path. Throws Fault `config` in words.
+ * Repeatable. Returns the root's real path. Throws Fault `config` in words, `host` where the disk refuses, `protocol` where
+ * a later release was here.
  */
 export function prepareRoot(root: string): string {
   try {
-    mkdirSync(root, { recursive: true, mode: 0o700 });
+    makeWithParents(root);
   } catch (error) {
-    throw new Fault(
-      'config',
-      `the state root ${root} cannot be made: ${errnoOf(error) ?? 'unknown error'}`,
-      error,
-    );
+    if (isDiskRefusal(error)) throw refusal(`cannot make ${root}`, error);
+    throw new Fault('config', `the state root ${root} cannot be made: ${systemWords(error)}`, error);
   }
   const real = checkRoot(root);
+  checkRecords(real);
   const paths = rootPaths(real);
-  for (const directory of [paths.containers, paths.dockerIds, paths.startTimes, paths.supervisor]) {
-    try {
-      mkdirSync(directory, { mode: 0o700 });
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') {
-        throw new Fault('config', `${directory} cannot be made: ${errnoOf(error) ?? 'unknown error'}`, error);
-      }
-    }
-  }
-  makeWakeLock(paths.wakeLock);
+  for (const directory of [paths.containers, paths.dockerIds, paths.startTimes, paths.supervisor])
+    makeDirectory(directory);
+  makeLockFile(paths.wakeLock);
   return real;
 }
 
+/** 0700, where they are missing. The runtime's own way of it calls a read-only disk a missing directory. Throws the system's errors. */
+function makeWithParents(path: string): void {
+  try {
+    makeOne(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    makeWithParents(dirname(path));
+    makeOne(path);
+  }
+}
+
+function makeOne(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
+  }
+}
+
+/**
+ * Throws Fault `protocol` where a later release has written records that we cannot read: nothing may be looked after here
+ * by us. What runs there goes on, and is that release's.
+ */
+export function checkRecords(root: string): void {
+  const version = recordsOf(root);
+  if (version <= REQUEST_VERSION) return;
+  throw new Fault(
+    'protocol',
+    `the state root ${root} is in use by a later release (records of version ${version}, this deimos reads ${REQUEST_VERSION}): install that one again`,
+  );
+}
+
+/** A supervisor's, before it accepts or changes anything: older releases are told to keep off. Throws the system's errors. */
+export function noteRecords(root: string): void {
+  if (recordsOf(root) < REQUEST_VERSION) writeFactSync(rootPaths(root).records, `${REQUEST_VERSION}\n`);
+}
+
+/** Without the note: the first. */
+function recordsOf(root: string): number {
+  return Number(readFact(rootPaths(root).records)?.trim() ?? FIRST_RECORDS);
+}
+
 /** Only ever locked by flock(1), which would make it with a mode that the caller's umask decides. */
-function makeWakeLock(path: string): void {
+export function makeLockFile(path: string): void {
   try {
     closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
   } catch (error) {
-    throw new Fault('config', `${path} cannot be made: ${errnoOf(error) ?? 'unknown error'}`, error);
+    throw refusal(`cannot write ${path}`, error);
   }
 }
 
@@ -69,11 +110,7 @@ export function checkRoot(root: string): string {
     real = realpathSync(root);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') throw new Fault('not-found', `there is no state root ${root}`, error);
-    throw new Fault(
-      'config',
-      `the state root ${root} cannot be read: ${errnoOf(error) ?? 'unknown error'}`,
-      error,
-    );
+    throw new Fault('config', `the state root ${root} cannot be read: ${systemWords(error)}`, error);
   }
   const stat = lstatSync(real);
   const us = process.getuid?.() ?? 0;

@@ -4,6 +4,7 @@
 import {
   closeSync,
   constants,
+  type Dirent,
   lstatSync,
   mkdirSync,
   openSync,
@@ -12,9 +13,11 @@ import {
   rmSync,
   symlinkSync,
 } from 'node:fs';
+import { basename } from 'node:path';
 import { type DockerId, dockerId, type MesosContainerId, mesosContainerId } from '../container/identity.ts';
-import { errnoOf, Fault } from '../fault.ts';
+import { errnoOf, Fault, refusal } from '../fault.ts';
 import {
+  makeDirectory,
   readFact,
   readJsonFact,
   removeSync,
@@ -23,14 +26,14 @@ import {
   writeFactSync,
 } from '../host/facts.ts';
 import { type ContainerPaths, containerPaths, dockerIdLink, type LockName, rootPaths } from './layout.ts';
-import { parseRequest, type RequestRecord } from './records.ts';
+import { parseRequest, parseTermination, type RequestRecord, type TerminationRecord } from './records.ts';
 
 /** Begins the name of a state that is being removed: no container id can have it. */
 const DYING = '~';
 
 const LOCK_NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 
-/** How far the launch of a container got. `absent`: no such state; `foreign`: a state of the Deimos of 2014. */
+/** How far the launch of a container got. `absent`: no such state; `foreign`: of the Deimos of 2014, or nobody's we know. */
 export type Admission = 'absent' | 'foreign' | 'incomplete' | 'pending' | 'accepted' | 'withdrawn';
 
 /** Whether a fact has been written. */
@@ -50,32 +53,76 @@ export function admission(paths: ContainerPaths): Admission {
   if (hasFact(paths.pending)) return 'pending';
   if (hasFact(paths.withdrawn)) return 'withdrawn';
   if (hasFact(paths.request)) return 'incomplete';
-  return hasFact(paths.dockerId) && hasFact(paths.mesosContainerId) ? 'foreign' : 'incomplete';
+  if (hasFact(paths.dockerId) && hasFact(paths.mesosContainerId)) return 'foreign';
+  return isOfLaunch(paths) ? 'incomplete' : 'foreign';
+}
+
+/** Whether a directory has nothing but what a launch writes before its request. */
+function isOfLaunch(paths: ContainerPaths): boolean {
+  const { directory, mesosContainerId, executorId, workDirectory, fs, locks, request } = paths;
+  const written = [mesosContainerId, executorId, workDirectory, fs, locks, request];
+  const isWritten = (name: string): boolean =>
+    written.some(
+      (path) => name === basename(path) || (name.startsWith(`${basename(path)}.`) && name.endsWith('.tmp')),
+    );
+  try {
+    return readdirSync(directory).every(isWritten);
+  } catch (error) {
+    // No directory at all, or one that is being removed.
+    if (errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /**
  * Makes the empty state of a container. Throws Fault `conflict` if it exists and was accepted: it runs already, or has
- * run. What an interrupted launch left behind is taken over (the caller holds no lock yet: it takes `launch` next).
+ * run. What an interrupted launch left behind is taken over (the caller holds no lock yet: it takes `launch` next, and then
+ * looks again with `takeOver`).
  */
 export function createState(root: string, id: MesosContainerId): ContainerPaths {
   const paths = containerPaths(root, id);
+  let isNew = false;
   try {
     mkdirSync(paths.directory, { mode: 0o700 });
+    isNew = true;
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error;
+    if (errnoOf(error) !== 'EEXIST') throw refusal(`cannot make ${paths.directory}`, error);
     const before = admission(paths);
-    if (before === 'accepted' || before === 'foreign') {
-      throw new Fault(
-        'conflict',
-        `container ${id} has been launched already (its state is ${paths.directory})`,
+    if (before === 'accepted' || before === 'foreign') throw launchedAlready(paths, id);
+  }
+  try {
+    makeDirectory(paths.locks);
+    for (const name of LOCK_NAMES) {
+      closeSync(
+        openSync(paths.lock(name), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600),
       );
     }
-  }
-  mkdirSync(paths.locks, { recursive: true, mode: 0o700 });
-  for (const name of LOCK_NAMES) {
-    closeSync(openSync(paths.lock(name), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600));
+  } catch (error) {
+    if (isNew) giveUp(paths);
+    throw refusal(`cannot write ${paths.locks}`, error);
   }
   return paths;
+}
+
+/** A disk that did not take it all may not give back what it took: why it did not counts, and the next launch finds the rest. */
+function giveUp({ directory }: ContainerPaths): void {
+  try {
+    rmSync(directory, { recursive: true, force: true });
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
+/**
+ * For the holder of the `launch` lock: what an interrupted launch has asked for is withdrawn, since a supervisor may be about
+ * to accept it. Throws Fault `conflict` if that was first.
+ */
+export function takeOver(paths: ContainerPaths, id: MesosContainerId): void {
+  if (!withdraw(paths)) throw launchedAlready(paths, id);
+}
+
+function launchedAlready(paths: ContainerPaths, id: MesosContainerId): Fault {
+  return new Fault('conflict', `container ${id} has been launched already (its state is ${paths.directory})`);
 }
 
 /** Writes the request and everything that is known at launch, `pending` last. Synced: an accepted task outlives the host's power. */
@@ -87,7 +134,7 @@ export function writeRequest(root: string, paths: ContainerPaths, request: Reque
   if (request.workDirectory !== undefined) writeFactSync(paths.workDirectory, `${request.workDirectory}\n`);
   replaceLink(`${task.sandbox}/fs`, paths.fs);
   writeFactSync(paths.request, JSON.stringify(request));
-  writeFactSync(paths.startTime, `${linkStartTime(root, request.launchedAt, task.containerId)}\n`);
+  noteStartTime(root, paths, request.launchedAt, task.containerId);
   writeFactSync(paths.pending, '');
   syncPathSync(paths.request);
   syncPathSync(paths.directory);
@@ -95,20 +142,29 @@ export function writeRequest(root: string, paths: ContainerPaths, request: Reque
 
 function replaceLink(target: string, path: string): void {
   removeSync(path);
-  symlinkSync(target, path);
+  try {
+    symlinkSync(target, path);
+  } catch (error) {
+    throw refusal(`cannot write ${path}`, error);
+  }
 }
 
-/** Symlinks start-time/<t> to the state; a time that is taken moves on by a microsecond. Returns the name used. */
-function linkStartTime(root: string, iso: string, id: MesosContainerId): string {
+/**
+ * Symlinks start-time/<t> to the state; a time that is taken moves on by a microsecond. Noted before it is made, so that
+ * whatever kills us no link is left that nobody knows.
+ */
+function noteStartTime(root: string, paths: ContainerPaths, iso: string, id: MesosContainerId): void {
+  removeStartTime(root, paths, id);
   const seconds = iso.slice(0, 19);
   const fraction = /\.(\d{1,6})/.exec(iso)?.[1] ?? '0';
   for (let micros = Number(fraction.padEnd(6, '0')); micros < 1_000_000; micros++) {
     const name = `${seconds}.${String(micros).padStart(6, '0')}Z`;
+    writeFactSync(paths.startTime, `${name}\n`);
     try {
       symlinkSync(`../mesos/${id}`, `${rootPaths(root).startTimes}/${name}`);
-      return name;
+      return;
     } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw error;
+      if (errnoOf(error) !== 'EEXIST') throw refusal(`cannot write ${rootPaths(root).startTimes}`, error);
     }
   }
   throw new Fault('host', `no free name in ${rootPaths(root).startTimes} for ${iso}`);
@@ -131,6 +187,11 @@ export function readRequest(paths: ContainerPaths): RequestRecord | undefined {
   return parseRequest(readJsonFact(paths.request), paths.request);
 }
 
+/** What `wait` answers; undefined where it is absent or torn: then the container is not at its end. */
+export function readTermination(paths: ContainerPaths): TerminationRecord | undefined {
+  return parseTermination(readJsonFact(paths.termination));
+}
+
 export function readDockerId(paths: ContainerPaths): DockerId | undefined {
   return dockerId(readFact(paths.dockerId)?.trim() ?? '');
 }
@@ -147,39 +208,40 @@ export function noteDockerId(
   writeFactSync(paths.dockerId, `${docker}\n`);
 }
 
-/** The names below mesos/ that are container ids; `foreign` are the others, left alone. Nothing there: both empty. */
+/** The directories below mesos/ with the name of a container id; `foreign` are all others, left alone. Nothing there: both empty. */
 export function listIds(root: string): { ids: MesosContainerId[]; foreign: string[] } {
   const ids: MesosContainerId[] = [];
   const foreign: string[] = [];
-  let names: string[];
-  try {
-    names = readdirSync(rootPaths(root).containers);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return { ids, foreign };
-    throw error;
-  }
-  for (const name of names) {
-    const id = mesosContainerId(name);
-    if (id !== undefined) ids.push(id);
-    else if (!name.startsWith(DYING)) foreign.push(name);
+  for (const entry of statesOf(root)) {
+    const id = mesosContainerId(entry.name);
+    if (id !== undefined && entry.isDirectory()) ids.push(id);
+    else if (!entry.name.startsWith(DYING)) foreign.push(entry.name);
   }
   return { ids, foreign };
+}
+
+/** All that lies below mesos/: nothing in a root that a killed launch has just begun to make. */
+function statesOf(root: string): readonly Dirent[] {
+  try {
+    return readdirSync(rootPaths(root).containers, { withFileTypes: true });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** Accepted, and not all of its end is done: a supervisor has to look after it. */
 export function needsSupervisor(paths: ContainerPaths): boolean {
   if (hasFact(paths.pending)) return false;
-  return hasFact(paths.accepted) && !(hasFact(paths.termination) && hasFact(paths.removed));
+  return hasFact(paths.accepted) && !(hasFact(paths.removed) && readTermination(paths) !== undefined);
 }
 
 /** Removes the whole state with its symlinks. The caller has made sure that nobody needs it. Repeatable. */
 export function removeState(root: string, id: MesosContainerId): void {
   const paths = containerPaths(root, id);
   const docker = readDockerId(paths);
-  const time = readFact(paths.startTime)?.trim();
   if (docker !== undefined) removeLinkTo(dockerIdLink(root, docker, id).path, id);
-  if (time !== undefined && /^[0-9TZ:.-]{1,40}$/.test(time))
-    removeLinkTo(`${rootPaths(root).startTimes}/${time}`, id);
+  removeStartTime(root, paths, id);
   // First it stops being a state, at once: one that lacks some of its facts would be taken for one that has to go on.
   const dying = `${rootPaths(root).containers}/${DYING}${id.slice(0, 128)}-${process.pid}-${process.hrtime.bigint()}`;
   if (renameIfThere(paths.directory, dying)) rmSync(dying, { recursive: true, force: true });
@@ -187,10 +249,16 @@ export function removeState(root: string, id: MesosContainerId): void {
 
 /** Deletes what an interrupted removal has left. Repeatable. */
 export function finishRemovals(root: string): void {
-  for (const name of readdirSync(rootPaths(root).containers)) {
+  for (const { name } of statesOf(root)) {
     if (name.startsWith(DYING))
       rmSync(`${rootPaths(root).containers}/${name}`, { recursive: true, force: true });
   }
+}
+
+function removeStartTime(root: string, paths: ContainerPaths, id: MesosContainerId): void {
+  const time = readFact(paths.startTime)?.trim();
+  if (time !== undefined && /^[0-9TZ:.-]{1,40}$/.test(time))
+    removeLinkTo(`${rootPaths(root).startTimes}/${time}`, id);
 }
 
 function removeLinkTo(path: string, id: MesosContainerId): void {

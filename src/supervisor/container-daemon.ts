@@ -26,7 +26,7 @@ export interface ContainerDaemonParts {
 }
 
 /** Told of a daemon that goes and comes back. */
-interface Onlooker {
+export interface Onlooker {
   daemonAway(): void;
   daemonBack(): void;
 }

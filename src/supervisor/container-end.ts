@@ -10,6 +10,7 @@ import {
   endedBeforeDaemon,
   hasSeenStart,
   type InspectedEnd,
+  isUntold,
   judge,
   mayHaveEndedWithDaemon,
 } from '../container/end-evidence.ts';
@@ -22,7 +23,7 @@ import { oneLine } from '../fault.ts';
 import { type ContainerInit, oomKillsFile, readOomKills } from '../host/cgroups.ts';
 import { readFact, readJsonFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { rest } from '../host/pauses.ts';
+import { isShortage, rest } from '../host/pauses.ts';
 import { bootId, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { hasFact } from '../state/store.ts';
@@ -36,6 +37,8 @@ const LOOK_MS = 50;
 
 export interface ContainerEndParts {
   readonly paths: ContainerPaths;
+  /** It was launched since the host was started. */
+  readonly isOfThisBoot: boolean;
   readonly watch: MemoryWatch;
   readonly log: Log;
   /** Aborted when the supervisor leaves. */
@@ -55,7 +58,9 @@ export class ContainerEnd {
   readonly #parts: ContainerEndParts;
   /** Read when first needed. */
   #countsIn: string | undefined;
-  #daemonWasAway = false;
+  #daemonAwaySinceMs: number | undefined;
+  #sawKillForMemory = false;
+  #toldStatus: number | undefined;
 
   constructor(parts: ContainerEndParts) {
     this.#parts = parts;
@@ -65,13 +70,13 @@ export class ContainerEnd {
   noteCgroup(init: ContainerInit): void {
     const file = oomKillsFile(init);
     if (file === undefined) return;
-    writeFactSync(this.#parts.paths.oomKills, `${file}\n`);
     this.#countsIn = file;
+    writeFactSync(this.#parts.paths.oomKills, `${file}\n`);
   }
 
   /** The daemon has gone: from now on the kernel is watched, until `daemonBack`. Repeatable. */
   daemonAway(): void {
-    this.#daemonWasAway = true;
+    this.#daemonAwaySinceMs ??= Date.now();
     this.watchMemory();
   }
 
@@ -86,8 +91,17 @@ export class ContainerEnd {
 
   /** The daemon says that it runs: what was before has not ended it, and the daemon counts again. */
   seenRunning(): void {
-    this.#daemonWasAway = false;
+    this.#daemonAwaySinceMs = undefined;
+    this.#toldStatus = undefined;
     this.daemonBack();
+  }
+
+  /**
+   * The daemon under which it ran has said with which status it ended: it has seen that, and passed on its last output. One
+   * that was away meanwhile tells what it found.
+   */
+  told(exitCode: number): void {
+    if (this.#daemonAwaySinceMs === undefined) this.#toldStatus = exitCode;
   }
 
   readonly #look = (): boolean => {
@@ -97,7 +111,7 @@ export class ContainerEnd {
       const count = this.#countsIn === undefined ? undefined : readOomKills(this.#countsIn);
       if (count === 0) return true;
       // Durably: who looks again may find the cgroup gone.
-      if (count !== undefined && !hasFact(paths.oomKilled)) writeFactSync(paths.oomKilled, '');
+      if (count !== undefined) this.#noteKillForMemory();
       return false;
     } catch (error) {
       log.debug('kills for memory could not be counted', { error: oneLine(error) });
@@ -105,17 +119,29 @@ export class ContainerEnd {
     }
   };
 
+  /** What was seen holds, whether or not the disk takes it. Throws the disk's errors. */
+  #noteKillForMemory(): void {
+    this.#sawKillForMemory = true;
+    const { oomKilled } = this.#parts.paths;
+    if (!hasFact(oomKilled)) writeFactSync(oomKilled, '');
+  }
+
+  #isOomSeen(): boolean {
+    return this.#sawKillForMemory || hasFact(this.#parts.paths.oomKilled);
+  }
+
   /**
    * Docker reads the kernel's count when it hears of a kill, and on cgroup version 2 the cgroup of a container of one
    * process may have gone by then: only the kernel's log still tells. Written as it kills, it is there before the exit is.
    */
   async #lookIntoLog(id: DockerId, found: ContainerFacts | 'absent'): Promise<void> {
-    const { paths, log, isStopped, isKillForMemoryLogged } = this.#parts;
+    const { log, isStopped, isKillForMemoryLogged } = this.#parts;
     const endedBadly = found === 'absent' || (found.exitCode !== 0 && !found.oomKilled);
-    if (!endedBadly || isStopped() || hasFact(paths.oomKilled)) return;
+    if (!endedBadly || isStopped() || this.#isOomSeen()) return;
     try {
-      if (await isKillForMemoryLogged(id)) writeFactSync(paths.oomKilled, '');
+      if (await isKillForMemoryLogged(id)) this.#noteKillForMemory();
     } catch (error) {
+      if (isShortage(error)) throw error;
       log.debug('the kernel’s log could not be read', { error: oneLine(error) });
     }
   }
@@ -128,16 +154,19 @@ export class ContainerEnd {
   ): Promise<Outcome> {
     const { paths } = this.#parts;
     this.#look();
-    const asked = this.#parts.isStopped() ? NOT_ASKED : await this.#ask(id, found);
+    // Of an end that we wanted only this is to be known: whether its last output can have been lost.
+    const isSeen = this.#toldStatus !== undefined || this.#daemonAwaySinceMs === undefined;
+    const asked = this.#parts.isStopped() && isSeen ? NOT_ASKED : await this.#ask(id, found);
     await this.#lookIntoLog(id, found);
     const facts = found === 'absent' ? found : await this.#settled(found, asked.history);
     const init = parseNoted(readJsonFact(paths.init));
     return judge({
       ...asked,
       inspected: inspectedEnd(facts),
-      daemonWasAway: this.#daemonWasAway,
-      hostRestarted: init !== undefined && init.bootId !== bootId(),
-      oomSeen: hasFact(paths.oomKilled),
+      toldStatus: this.#toldStatus,
+      daemonAwaySinceMs: this.#daemonAwaySinceMs,
+      hostRestarted: !this.#parts.isOfThisBoot || (init !== undefined && init.bootId !== bootId()),
+      oomSeen: this.#isOomSeen(),
       memoryLimitBytes: facts === 'absent' ? limitBytes : facts.hostConfig.Memory,
       stopSignal: stopSignalOf(facts),
     });
@@ -162,7 +191,8 @@ export class ContainerEnd {
       history = await remembered(false);
     }
     const stopSignal = stopSignalOf(found);
-    if (!mayHaveEndedWithDaemon({ inspected, history, daemonSinceMs, stopSignal }))
+    const known = { inspected, history, daemonSinceMs, stopSignal };
+    if (!mayHaveEndedWithDaemon(known) && !isUntold(known))
       return { history, daemonSinceMs, daemonEndsContainers: undefined };
     history = await remembered(true);
     return { history, daemonSinceMs, daemonEndsContainers: await this.#daemonEndsContainers() };
@@ -179,7 +209,7 @@ export class ContainerEnd {
       try {
         return await work(engine);
       } catch (error) {
-        if (this.#parts.signal.aborted || mayPass(error)) throw error;
+        if (this.#parts.signal.aborted || mayPass(error) || isShortage(error)) throw error;
         this.#parts.log.warning(`${what} failed`, { error: oneLine(error) });
         return undefined;
       }
@@ -191,11 +221,9 @@ export class ContainerEnd {
    * asked for is looked at again for a moment: whether memory was the reason decides what the framework is told.
    */
   async #settled(ended: ContainerFacts, history: ContainerHistory | undefined): Promise<ContainerFacts> {
-    const { signal, insist, isStopped, paths } = this.#parts;
+    const { signal, insist, isStopped } = this.#parts;
     const asked = (): boolean =>
-      isStopped() ||
-      hasFact(paths.oomKilled) ||
-      history?.events.some(({ action }) => action === 'kill') === true;
+      isStopped() || this.#isOomSeen() || history?.events.some(({ action }) => action === 'kill') === true;
     const deadline = Date.now() + OOM_SETTLE_MS;
     let facts = ended;
     while (facts.exitCode === EXIT_SIGKILL && !facts.oomKilled && !asked() && Date.now() < deadline) {

@@ -5,7 +5,7 @@ import type { ContainerFacts } from '../docker/engine.ts';
 import type { OutputSource } from '../docker/output.ts';
 import { Fault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
-import { rest } from '../host/pauses.ts';
+import { isShortage, persist, rest } from '../host/pauses.ts';
 import { type OutputCopy, startCopy } from './output-copy.ts';
 
 /** The rest of a container's output is read this long after its end at most. */
@@ -42,13 +42,15 @@ export class ContainerOutput {
    * keep the container's end from being noticed. What cannot be had is logged, and ends no task.
    */
   resume(source: () => Promise<OutputSource>, facts: ContainerFacts): void {
-    this.#copy = source()
-      .then((found) => this.#start(found, facts, false))
-      .catch((error: unknown) => {
-        if (!this.#parts.leaving.aborted && !this.#stopping.signal.aborted)
-          this.#parts.log.error('the output cannot be taken up again', { error: oneLine(error) });
+    const { leaving, log } = this.#parts;
+    const signal = AbortSignal.any([leaving, this.#stopping.signal]);
+    const options = { signal, log, what: 'taking up the output', mayPass: isShortage };
+    this.#copy = persist(async () => this.#start(await source(), facts, false), options).catch(
+      (error: unknown) => {
+        if (!signal.aborted) log.error('the output cannot be taken up again', { error: oneLine(error) });
         return undefined;
-      });
+      },
+    );
   }
 
   async #start(source: OutputSource, facts: ContainerFacts, fresh: boolean): Promise<OutputCopy> {

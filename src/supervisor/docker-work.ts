@@ -7,15 +7,22 @@ import type { DockerId } from '../container/identity.ts';
 import type { LifeEvent } from '../container/life.ts';
 import type { Outcome } from '../container/termination.ts';
 import type { ContainerFacts, Engine } from '../docker/engine.ts';
-import { mayPass } from '../docker/faults.ts';
 import { dockerOutput, type OutputSource } from '../docker/output.ts';
-import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { Fault, isDiskRefusal, isFault, oneLine } from '../fault.ts';
 import { isInCgroupNamed } from '../host/cgroups.ts';
 import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import { isKillForMemoryLogged } from '../host/kernel-log.ts';
 import type { Log } from '../host/log.ts';
-import { pauseMs, rest, unlessAborted } from '../host/pauses.ts';
-import { identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
+import {
+  DISK_PATIENCE_MS,
+  hostMayPass,
+  isShortage,
+  pauseMs,
+  persist,
+  rest,
+  unlessAborted,
+} from '../host/pauses.ts';
+import { bootId, identify, isNotedAlive, noted, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { hasFact, noteDockerId, readDockerId } from '../state/store.ts';
@@ -23,18 +30,17 @@ import { ContainerDaemon, DAEMON_AWAY_BOUND_MS } from './container-daemon.ts';
 import { ContainerEnd } from './container-end.ts';
 import { ContainerLimits } from './container-limits.ts';
 import { ContainerOutput } from './container-output.ts';
+import { ContainerStart } from './container-start.ts';
+import { untilEnded } from './container-wait.ts';
 import type { DockerHost } from './docker-host.ts';
 import type { HealthTarget } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
 import type { MemoryWatch } from './memory-watch.ts';
-import { stopContainer } from './stop-container.ts';
+import { killUnseen, stopContainer } from './stop-container.ts';
 
-/** What Docker's status of a container says that it could not start. */
-const START_FAILURES: Readonly<Record<number, string>> = {
-  126: "The container's command cannot be executed",
-  127: "The container's command, or a file that it needs, was not found",
-};
+/** Docker begins the second half of a restart at once, and answers nothing about the container until it is done. */
+const RESTART_SETTLE_MS = 500;
 
 /** A create whose answer was lost is done by then, or never will be. */
 const LATE_CREATE_MS = 5_000;
@@ -57,11 +63,14 @@ export class DockerWork {
   readonly #end: ContainerEnd;
   readonly #daemon: ContainerDaemon;
   readonly #limits: ContainerLimits;
+  readonly #starting: ContainerStart;
   readonly #parts: DockerWorkParts;
   readonly #leaving = new AbortController();
   readonly #preparing = new AbortController();
   /** Aborted when the container has ended: stops need not go on. */
   readonly #ended = new AbortController();
+  /** Aborted when Docker has said what it has of the container. */
+  readonly #looked = new AbortController();
   readonly #endedOrLeaving = AbortSignal.any([this.#leaving.signal, this.#ended.signal]);
   /** The task under way; never two at once. */
   #current: Promise<void> = Promise.resolve();
@@ -71,6 +80,8 @@ export class DockerWork {
   #isStopped = false;
   /** Its init was seen on this host. */
   #isHere = false;
+  /** It was launched since the host was started. */
+  readonly #isOfThisBoot: boolean;
   /** Whether Docker may have a container of ours. */
   #mayExist: boolean;
 
@@ -82,8 +93,10 @@ export class DockerWork {
       log: parts.log,
       leaving: this.#leaving.signal,
     });
+    this.#isOfThisBoot = (parts.request.bootId ?? bootId()) === bootId();
     this.#end = new ContainerEnd({
       paths: parts.paths,
+      isOfThisBoot: this.#isOfThisBoot,
       watch: parts.memoryWatch,
       log: parts.log,
       signal: this.#leaving.signal,
@@ -95,6 +108,7 @@ export class DockerWork {
     const signal = this.#endedOrLeaving;
     this.#daemon = new ContainerDaemon(parts);
     this.#limits = new ContainerLimits({ paths, request, daemon: this.#daemon, log, signal });
+    this.#starting = new ContainerStart({ daemon: this.#daemon, end: this.#end, log });
     // After a crash a create may have been carried out though its answer was not noted.
     this.#mayExist = hasFact(parts.paths.creating) || hasFact(parts.paths.dockerId);
   }
@@ -103,7 +117,10 @@ export class DockerWork {
   begin(task: 'look' | 'prepare' | 'create' | 'start' | 'follow'): void {
     const work = {
       // Of a container that may run nothing is concluded from our own failure.
-      look: () => this.#insist('looking for the container', () => this.#look(), this.#leaving.signal),
+      look: () =>
+        this.#insist('looking for the container', () => this.#look(), this.#leaving.signal).finally(() =>
+          this.#looked.abort(),
+        ),
       prepare: () => this.#prepare(),
       create: () => this.#create(),
       start: () => this.#start(),
@@ -150,12 +167,19 @@ export class DockerWork {
     return await this.#daemon.insist(what, work, this.#end, signal);
   }
 
-  /** Our container; where a create was begun and never answered, it may still appear: it is waited for, a while. */
+  /** What a task needs before it runs waits for a disk that is full, a while. */
+  async #whileDiskRefuses<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const { log } = this.#parts;
+    return await persist(work, { what, signal, log, mayPass: isDiskRefusal, boundMs: DISK_PATIENCE_MS });
+  }
+
+  /** Our container; where a create was begun and its answer never noted, it may still appear: it is waited for, a while. */
   async #findLate(engine: Engine, signal: AbortSignal): Promise<ContainerFacts | 'absent'> {
     const deadline = Date.now() + LATE_CREATE_MS;
     for (;;) {
       const facts = await this.#daemon.find(engine, signal);
-      if (facts !== 'absent' || this.#facts !== undefined || Date.now() > deadline) return facts;
+      const isAnswered = this.#facts !== undefined || readDockerId(this.#parts.paths) !== undefined;
+      if (facts !== 'absent' || isAnswered || Date.now() > deadline) return facts;
       await rest(LATE_CREATE_LOOK_MS, signal);
     }
   }
@@ -164,41 +188,52 @@ export class DockerWork {
     const { paths, tell } = this.#parts;
     const { signal } = this.#leaving;
     // Known without Docker, which may be away: nothing was ever asked of it.
-    if (!this.#mayExist) return tell({ type: 'found', docker: 'absent' });
+    if (!this.#mayExist) return this.#notStarted('absent');
     this.#end.watchMemory();
     const facts = await this.#daemon.find(await this.#daemon.engine(signal), signal);
     if (facts === 'absent') {
       const id = readDockerId(paths);
-      if (id === undefined) return tell({ type: 'found', docker: 'absent' });
-      return this.#ends(await this.#end.outcome(id, facts, this.#limitBytes()));
+      if (id === undefined) return this.#notStarted('absent');
+      return this.#ends(await this.#outcome(id, facts));
     }
     this.#note(facts);
     switch (facts.state) {
       case 'created':
-        return tell({ type: 'found', docker: 'created' });
+        this.#starting.mayHaveBegun();
+        return this.#notStarted('created');
       case 'running':
       case 'paused':
       case 'restarting':
         this.#end.seenRunning();
+        if (this.#isAnotherInit(facts)) return this.#ends(await this.#endRestarted(facts.id, signal));
         this.#noteInit(facts);
         return tell({ type: 'found', docker: 'running' });
       case 'removing':
       case 'exited':
       case 'dead':
         this.#resumeOutput(facts);
-        return this.#ends(await this.#end.outcome(facts.id, facts, this.#limitBytes()));
+        return this.#ends(await this.#outcome(facts.id, facts));
     }
+  }
+
+  /** It goes on from there, unless the host was restarted: its slave has given it up since, and may have a successor run. */
+  #notStarted(docker: 'absent' | 'created'): void {
+    if (this.#isOfThisBoot) this.#parts.tell({ type: 'found', docker });
+    else this.#ends({ kind: 'lost', why: 'The host was restarted before the container had started' });
   }
 
   async #prepare(): Promise<void> {
     const { request, hooks, tell, log, onProgress, root, paths } = this.#parts;
     const signal = AbortSignal.any([this.#leaving.signal, this.#preparing.signal]);
+    if (request.lost !== undefined) throw new Fault('refused', request.lost);
     try {
-      const daemon = await this.#daemon.choose(this.#mayExist, signal);
-      this.#request = await makeReady(
-        { request, root, daemon, log, noteIn: paths.children },
-        { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
-      );
+      this.#request = await this.#whileDiskRefuses('preparing the task', signal, async () => {
+        const daemon = await this.#daemon.choose(this.#mayExist, signal);
+        return await makeReady(
+          { request, root, daemon, log, noteIn: paths.children },
+          { signal, onProgress, awayBoundMs: DAEMON_AWAY_BOUND_MS },
+        );
+      });
       // Called off here, the hook goes on to its end and is no longer waited for.
       await unlessAborted(hooks.onlaunch(), signal);
       tell({ type: 'prepared' });
@@ -214,7 +249,7 @@ export class DockerWork {
     const request = this.#request;
     if (request === undefined) throw new Error('create without a plan');
     this.#mayExist = true;
-    await writeFact(paths.creating, '');
+    await this.#whileDiskRefuses('noting the creation', signal, () => writeFact(paths.creating, ''));
     const facts = await this.#daemon.ask(
       'creating the container',
       async (engine) => {
@@ -240,19 +275,19 @@ export class DockerWork {
   }
 
   async #start(): Promise<void> {
-    const { tell } = this.#parts;
+    const { tell, request } = this.#parts;
     const { signal } = this.#leaving;
+    if (request.lost !== undefined) throw new Fault('refused', request.lost);
     const facts = this.#expectFacts();
-    await this.#daemon.ask(
-      'attaching to the container',
-      ({ endpoint }) => this.output.open(dockerOutput(endpoint, facts.id, facts.tty), facts),
-      signal,
+    await this.#whileDiskRefuses('opening the output', signal, () =>
+      this.#daemon.ask(
+        'attaching to the container',
+        ({ endpoint }) => this.output.open(dockerOutput(endpoint, facts.id, facts.tty), facts),
+        signal,
+      ),
     );
-    try {
-      await this.#daemon.ask('starting the container', (engine) => engine.start(facts.id, signal), signal);
-    } catch (error) {
-      throw await this.#startFault(error, facts.id, signal);
-    }
+    const forgotten = await this.#starting.begin(facts.id, signal);
+    if (forgotten !== undefined) return this.#ends(forgotten);
     const started = await this.#insist(
       'inspecting the container',
       (engine) => engine.inspect(facts.id, signal),
@@ -264,14 +299,6 @@ export class DockerWork {
     }
     tell({ type: 'started' });
     void this.#awaitEnd(facts.id);
-  }
-
-  /** Docker keeps a shell's status for a start that failed: what it means is said before Docker's own words. */
-  async #startFault(error: unknown, id: DockerId, signal: AbortSignal): Promise<unknown> {
-    if (!isFault(error) || mayPass(error)) return error;
-    const facts = await this.#daemon.ask('inspecting', (engine) => engine.inspect(id, signal), signal);
-    const meaning = facts === 'absent' ? undefined : START_FAILURES[facts.exitCode];
-    return meaning === undefined ? error : new Fault(error.kind, `${meaning}: ${oneLine(error)}`, error);
   }
 
   async #follow(): Promise<void> {
@@ -305,19 +332,50 @@ export class DockerWork {
 
   async #waitOnce(id: DockerId, signal: AbortSignal): Promise<Outcome | 'again'> {
     let isAgain = false;
+    const inspect = (engine: Engine) => engine.inspect(id, signal);
     const wait = async (engine: Engine) => {
       // A connection that broke says nothing of the container: one that still runs has not ended with the daemon.
-      if (isAgain) this.#noteRunning(await engine.inspect(id, signal));
+      if (isAgain && !this.#runsOn(await inspect(engine))) return;
       isAgain = true;
-      return await engine.wait(id, 'not-running', signal);
+      const answer = await untilEnded(engine, id, this.#parts.paths.init, signal);
+      if (answer !== undefined && answer !== 'absent') this.#end.told(answer.exitCode);
     };
-    const ended = await this.#insist('waiting for the end', wait, signal);
-    const facts =
-      ended === 'absent'
-        ? ended
-        : await this.#insist('inspecting', (engine) => engine.inspect(id, signal), signal);
-    // Docker answers a wait for a container that is removed meanwhile with its code, or with 404.
-    return this.#noteRunning(facts) ? 'again' : await this.#end.outcome(id, facts, this.#limitBytes());
+    await this.#insist('waiting for the end', wait, signal);
+    const facts = await this.#insist('inspecting', inspect, signal);
+    if (this.#runsOn(facts)) return 'again';
+    if (this.#noteRunning(facts)) return await this.#endRestarted(id, signal);
+    const outcome = await this.#outcome(id, facts);
+    return (await this.#isRestarted(id, outcome, signal)) ? await this.#endRestarted(id, signal) : outcome;
+  }
+
+  /** Whether it runs, and has done so since we know it. */
+  #runsOn(facts: ContainerFacts | 'absent'): boolean {
+    const known = this.#facts?.startedAt;
+    return this.#noteRunning(facts) && facts !== 'absent' && (known ?? facts.startedAt) === facts.startedAt;
+  }
+
+  /** Whether its init is not the one that an earlier supervisor has noted. One that has just ended is: Docker learns of it later. */
+  #isAnotherInit({ id, pid }: ContainerFacts): boolean {
+    const before = parseNoted(readJsonFact(this.#parts.paths.init));
+    if (before === undefined || pid === undefined) return false;
+    if (pid !== before.pid || before.bootId !== bootId()) return true;
+    const now = identify(pid);
+    return now !== undefined && now.startTime !== before.startTime && isInCgroupNamed(pid, id);
+  }
+
+  /** `docker restart` begins as `docker stop` does: whether it was one shows a moment later. */
+  async #isRestarted(id: DockerId, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
+    if (this.#isStopped || outcome.kind !== 'exited' || outcome.outside !== 'docker-signal') return false;
+    await rest(RESTART_SETTLE_MS, signal);
+    const facts = await this.#insist('inspecting', (engine) => engine.inspect(id, signal), signal);
+    return this.#noteRunning(facts);
+  }
+
+  /** What runs in it now is not the task that was launched: ended before anything is said of that. */
+  async #endRestarted(id: DockerId, signal: AbortSignal): Promise<Outcome> {
+    this.#parts.log.warning('somebody else has restarted the container, ending it', { dockerId: id });
+    await this.#insist('ending the container', (engine) => engine.stop(id, 0, signal), signal);
+    return { kind: 'lost', why: 'The container was restarted by somebody else' };
   }
 
   /** Whether it runs. */
@@ -327,9 +385,15 @@ export class DockerWork {
     return runs;
   }
 
-  /** The memory limit that it had when it was looked at last. */
-  #limitBytes(): number | undefined {
-    return this.#facts?.hostConfig.Memory;
+  /** Of one that has ended; what this host lacks just now ends nothing, and changes no end. */
+  async #outcome(id: DockerId, facts: ContainerFacts | 'absent'): Promise<Outcome> {
+    const { log } = this.#parts;
+    // The memory limit that it had when it was looked at last.
+    const limitBytes = this.#facts?.hostConfig.Memory;
+    return await persist(() => this.#end.outcome(id, facts, limitBytes), {
+      ...{ what: 'finding out how the container ended', signal: this.#leaving.signal, log },
+      mayPass: isShortage,
+    });
   }
 
   #ends(outcome: Outcome): void {
@@ -350,6 +414,18 @@ export class DockerWork {
     });
   }
 
+  /** Kills the init that an earlier supervisor has noted, unless Docker says within the bounds what it has of the container. */
+  killUnseen(graceMs: number): void {
+    const signal = AbortSignal.any([this.#endedOrLeaving, this.#looked.signal]);
+    const { paths, log } = this.#parts;
+    const onKill = (): void => {
+      this.#isStopped = true;
+    };
+    void killUnseen({ init: paths.init, log, onKill }, graceMs, signal).catch((error: unknown) => {
+      if (!signal.aborted) log.error('stopping failed', { error: oneLine(error) });
+    });
+  }
+
   /** The limits that `update` left in the state directory, once the container is there. */
   async applyLimits(): Promise<void> {
     if (this.#facts !== undefined) await this.#limits.apply(this.#facts.id);
@@ -363,6 +439,8 @@ export class DockerWork {
       'removing the container',
       async (engine) => {
         const facts = await this.#findLate(engine, signal);
+        if (facts !== 'absent' && facts.state === 'created')
+          await this.#starting.endForgotten(facts.id, signal);
         if (facts !== 'absent') await engine.remove(facts.id, { force: true, volumes: true }, signal);
       },
       signal,
@@ -385,17 +463,18 @@ export class DockerWork {
     this.#facts = facts;
     this.#mayExist = true;
     if (readDockerId(paths) === facts.id) return;
-    this.#bestEffort('the Docker id', () => noteDockerId(root, paths, request.task.containerId, facts.id));
+    this.#noteWhenPossible('noting the Docker id', () =>
+      noteDockerId(root, paths, request.task.containerId, facts.id),
+    );
   }
 
-  /** A note of what Docker can be asked again: a full disk ends no task that runs. */
-  #bestEffort(what: string, work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      if (errnoOf(error) === undefined) throw error;
-      this.#parts.log.error('a fact could not be written', { what, error: oneLine(error) });
-    }
+  /** Written when it returns; beside all else where the disk does not take it at once: a full one ends no task that runs. */
+  #noteWhenPossible(what: string, work: () => void): void {
+    const { log } = this.#parts;
+    const signal = this.#endedOrLeaving;
+    void persist(async () => work(), { what, signal, log, mayPass: hostMayPass }).catch((error: unknown) => {
+      if (!signal.aborted) log.error('a task failed by a bug', { task: what, error: oneLine(error) });
+    });
   }
 
   /** pid, with what proves later that it is still that process. */
@@ -411,7 +490,7 @@ export class DockerWork {
       return;
     }
     this.#isHere = true;
-    this.#bestEffort('the pid', () => {
+    this.#noteWhenPossible('noting the pid', () => {
       writeFactSync(paths.pid, `${init.pid}\n`);
       writeFactSync(paths.init, JSON.stringify(noted(init)));
       this.#end.noteCgroup({ pid: init.pid, name: facts.id });

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
+import { rest } from '../host/pauses.ts';
 import type { ExecutorPort } from '../mesos/executor-port.ts';
 import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import type { Upid } from '../mesos/upid.ts';
@@ -14,29 +15,39 @@ import { rootPaths } from '../state/layout.ts';
 
 const PORTS = { from: 20_000, to: 29_999 } as const;
 const TRIES = 100;
+/**
+ * For so long the port of before is tried: the sockets of an owner that was killed may close behind its lock. Little of the
+ * 2 s for which a slave that came back waits, since another program may have it for good.
+ */
+const LAST_PORT_MS = 500;
+const LAST_PORT_PAUSE_MS = 20;
 export const LOOPBACK = '127.0.0.1';
 
 /**
  * Listens on the port that was used last, else on the configured one, else on a free one, and notes it.
- * Throws Fault `conflict` if none can be had.
+ * Throws Fault `conflict` if none can be had; the signal's reason.
  */
 export async function listenForSlaves(
   port: ExecutorPort,
   root: string,
   configured: number | undefined,
   log: Log,
+  signal: AbortSignal,
 ): Promise<void> {
   const path = rootPaths(root).port;
+  // Open already: an earlier call could not note it.
+  if (port.isOpen) return writeFactSync(path, `${port.port}\n`);
   const last = Number(readFact(path)?.trim());
   if (Number.isInteger(last) && last > 0) {
-    if (await tryPort(port, last)) {
+    if (await insistOn(port, last, signal)) {
       if (configured !== undefined && configured !== last)
         log.warning('slaves know the executor port of before: it stays', { port: last, configured });
       return;
     }
-    log.error('the executor port was taken meanwhile: kills of running tasks reach us only as destroy', {
-      port: last,
-    });
+    log.error(
+      'the executor port was taken meanwhile: until the slave restarts, kills of running tasks reach us only as destroy',
+      { port: last },
+    );
   }
   const ephemeral = ephemeralRange();
   for (let n = 0; n < TRIES; n++) {
@@ -76,6 +87,15 @@ export async function findableAt(
     );
     return LOOPBACK;
   }
+}
+
+async function insistOn(port: ExecutorPort, number: number, signal: AbortSignal): Promise<boolean> {
+  const deadline = performance.now() + LAST_PORT_MS;
+  while (!(await tryPort(port, number))) {
+    if (performance.now() > deadline) return false;
+    await rest(LAST_PORT_PAUSE_MS, signal);
+  }
+  return true;
 }
 
 async function tryPort(port: ExecutorPort, number: number): Promise<boolean> {

@@ -6,10 +6,11 @@
 import { closeSync, constants, fstatSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { portVariables } from '../container/environment.ts';
 import { offeredPorts } from '../container/ports.ts';
-import { oneLine } from '../fault.ts';
+import { isDiskRefusal, oneLine } from '../fault.ts';
 import { type ChildEnd, endInWords, lastLine, runChild } from '../host/child.ts';
 import { removeSync, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
+import { DISK_PATIENCE_MS, persist } from '../host/pauses.ts';
 import { CHILD_ENVIRONMENT } from '../host/programs.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -63,7 +64,10 @@ export class Hooks {
     if (argv.length === 0 || hasFact(paths[name])) return;
     try {
       // Before it is started: one that a crash cut short is not started again.
-      await writeFact(paths[name], '');
+      const mark = (): Promise<void> => writeFact(paths[name], '');
+      const { signal } = this.#stopping;
+      const options = { what: 'noting a hook', mayPass: isDiskRefusal, boundMs: DISK_PATIENCE_MS };
+      await persist(mark, { ...options, signal, log });
       await this.#run(name, argv);
     } catch (error) {
       if (!this.#stopping.signal.aborted) log.warning('hook failed', { hook: name, error: oneLine(error) });

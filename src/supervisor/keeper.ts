@@ -3,10 +3,12 @@
 // what has to be on disk before the next step is waited for, but by no step that ends a container: a disk that is full
 // keeps none running.
 
+import { existsSync } from 'node:fs';
 import { type Health, type HealthPlan, planHealth } from '../container/health.ts';
 import type { MesosContainerId } from '../container/identity.ts';
 import {
   endingOf,
+  isDestroyed,
   type Life,
   type LifeEvent,
   newLife,
@@ -14,22 +16,25 @@ import {
   type Step,
   type TimerName,
 } from '../container/life.ts';
+import { formatSpan, type Span, timesOf } from '../container/span.ts';
 import { type Outcome, TaskState, type TaskStateNumber } from '../container/termination.ts';
-import { oneLine } from '../fault.ts';
-import { writeFact, writeFactSync } from '../host/facts.ts';
+import { errnoOf, oneLine } from '../fault.ts';
+import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import type { Log } from '../host/log.ts';
-import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
+import { hostMayPass, isShortage, pauseMs, persist, rest } from '../host/pauses.ts';
+import { formatIdentity, isNotedAlive } from '../host/processes.ts';
 import { appendLine } from '../host/sandbox.ts';
 import { type ContainerPaths, containerPaths } from '../state/layout.ts';
-import type { RequestRecord } from '../state/records.ts';
-import { hasFact } from '../state/store.ts';
+import { parseWaitSeen, type RequestRecord } from '../state/records.ts';
+import { hasFact, readTermination } from '../state/store.ts';
 import type { DockerWork } from './docker-work.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { isTerminal } from './kept-updates.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
+import { RunTaskWait } from './run-task-wait.ts';
 import type { Turns } from './turns.ts';
 
 /** TASK_STARTING says how far pulling and fetching are this often. */
@@ -62,13 +67,18 @@ export class Keeper {
   readonly #reporter: TaskReporter | undefined;
   readonly #stopping = new AbortController();
   readonly #timers = new Map<TimerName, NodeJS.Timeout>();
+  readonly #runTask: RunTaskWait;
   readonly #events: LifeEvent[] = [];
+  /** What was noted and is not written yet, by its path: the disk does not take it. */
+  readonly #owed = new Map<string, () => void>();
   #life: Life;
   #lock: FileLock | undefined;
   #carrying = false;
   #checks: HealthChecks | undefined;
   #progress: { text: string; toldAt: number } | undefined;
   #resolveGone: () => void = () => {};
+  /** The one that was found dead at the last look, its slave being alive. */
+  #deadWait: string | undefined;
 
   constructor(parts: KeeperParts, life: 'new' | 'restore') {
     this.#parts = parts;
@@ -80,13 +90,19 @@ export class Keeper {
     });
     const tell = (event: LifeEvent): void => this.tell(event);
     this.#reporter = parts.reporter?.(tell);
+    this.#runTask = new RunTaskWait(this.paths, parts.request.task.resources, tell);
     this.#docker = parts.docker(tell, (text) => this.#progressed(text));
     this.#life = life === 'new' ? newLife(termsOf(parts.request)) : restoreLife(this.paths, parts.request);
   }
 
   /** Whether the Termination is written: `wait` can answer. */
   get reported(): boolean {
-    return this.#life.phase === 'reported' && hasFact(this.paths.termination);
+    return this.#life.phase === 'reported' && readTermination(this.paths) !== undefined;
+  }
+
+  /** Before the container runs, or has ended without. */
+  get isStarting(): boolean {
+    return ['looking', 'preparing', 'creating', 'created', 'starting'].includes(this.#life.phase);
   }
 
   /** Takes the `wait` lock, with pauses while a caller that was woken too early holds it. */
@@ -115,6 +131,7 @@ export class Keeper {
   async abandon(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#runTask.end();
     this.#checks?.end();
     this.#reporter?.close();
     this.#parts.hooks.stop();
@@ -167,11 +184,18 @@ export class Keeper {
         this.#note(this.paths.wantedEnd, () => JSON.stringify(this.#life.wantedEnd ?? step.end));
         this.#log.info('end wanted', { cause: step.end.cause, graceMs: step.end.graceMs });
         return;
+      case 'note-destroyed':
+        this.#note(this.paths.destroyed, () => '');
+        this.#log.info('destroyed when it was ending already');
+        return;
       case 'note-run-task':
         this.#note(this.paths.runTask, () => '');
         return;
       case 'stop':
         this.#docker.stop(step.graceMs);
+        return;
+      case 'kill-unseen':
+        this.#docker.killUnseen(step.graceMs);
         return;
       case 'report':
         if (isTerminal(step.state)) await this.#report(step.state);
@@ -196,9 +220,11 @@ export class Keeper {
         void this.#cleanUp();
         return;
       case 'arm':
-        this.#arm(step.timer, step.ms);
+        if (step.timer === 'run-task') this.#runTask.begin(step.ms, step.anew === true);
+        else this.#arm(step.timer, step.ms);
         return;
       case 'disarm':
+        if (step.timer === 'run-task') this.#runTask.end();
         clearTimeout(this.#timers.get(step.timer));
         this.#timers.delete(step.timer);
         return;
@@ -293,14 +319,29 @@ export class Keeper {
     try {
       await this.#drain(outcome);
       if (outcome.kind === 'failed' || outcome.kind === 'lost') this.#explain(outcome.why);
+      const unseen = 'unseen' in outcome ? outcome.unseen : undefined;
+      if (unseen !== undefined) this.#sayUnseen(unseen);
+      const known = { ...outcome, unseen: undefined };
       await this.#durably('writing the outcome', async () => {
+        // Whoever finds the outcome after a crash tells of it by these: why the end was wanted, and by whom.
+        for (const write of this.#owed.values()) this.#writeOwed(write);
         if (outcome.kind === 'exited') await writeFact(this.paths.exit, `${outcome.exitCode}\n`);
-        await writeFact(this.paths.outcome, JSON.stringify(outcome));
+        await writeFact(this.paths.outcome, JSON.stringify(known));
       });
-      this.#log.info('ended', { ...outcome });
+      this.#log.info('ended', known);
       this.tell({ type: 'recorded' });
     } catch (error) {
       if (!signal.aborted) this.#log.error('the outcome could not be recorded', { error: oneLine(error) });
+    }
+  }
+
+  /** Only what passes when there is room again may hold the outcome up. */
+  #writeOwed(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (isShortage(error)) throw error;
+      this.#log.error('a fact could not be noted', { error: oneLine(error) });
     }
   }
 
@@ -316,6 +357,13 @@ export class Keeper {
       this.#log.error('the output was not copied to its end', { error: oneLine(error) });
       this.#explain(`the output may be incomplete: ${oneLine(error)}`);
     }
+  }
+
+  #sayUnseen(span: Span): void {
+    const reason =
+      'Docker was away when the container ended, or soon after, and keeps nothing of what is written meanwhile';
+    this.#log.warning('output may be lost', { ...timesOf(span), reason });
+    this.#explain(`stdout and stderr: what was written ${formatSpan(span)} may be lost: ${reason}`);
   }
 
   /** One line for whoever reads the sandbox to learn why the task failed. */
@@ -357,11 +405,22 @@ export class Keeper {
       this.#resolveGone();
       await hook;
       signal.throwIfAborted();
-      await this.#durably('noting the removal', () => writeFact(this.paths.removed, ''));
+      // The call may have given up waiting for this, and the slave has thrown the container's `wait` away. First: of one whose
+      // removal is noted nobody takes care any more.
+      if (isDestroyed(this.#life))
+        await this.#durably('noting that nobody asks for the end', () =>
+          this.#writeLast(this.paths.delivered),
+        );
+      await this.#durably('noting the removal', () => this.#writeLast(this.paths.removed));
       this.#parts.onDone();
     } catch (error) {
       if (!signal.aborted) this.#log.error('the container could not be removed', { error: oneLine(error) });
     }
+  }
+
+  /** A fact of a container that has ended: its directory may have been cleared away. */
+  async #writeLast(path: string): Promise<void> {
+    if (existsSync(this.paths.directory)) await writeFact(path, '');
   }
 
   /** What fails beside the queue does so by a bug, unless we are leaving. */
@@ -374,18 +433,20 @@ export class Keeper {
 
   /** Written when it returns, so that the next step finds it; beside the queue where the disk does not take it at once. */
   #note(path: string, fact: () => string): void {
-    const write = async (): Promise<void> => {
-      // Nobody reads it any more, and its directory may be gone.
-      if (this.#life.phase !== 'reported') writeFactSync(path, fact());
+    const write = (): void => {
+      // Of one that has ended it may be gone.
+      if (existsSync(this.paths.directory)) writeFactSync(path, fact());
+      this.#owed.delete(path);
     };
-    this.#beside(this.#durably('noting a fact', write));
+    this.#owed.set(path, write);
+    this.#beside(this.#durably('noting a fact', async () => write()));
   }
 
   async #durably(what: string, work: () => Promise<void>): Promise<void> {
     await persist(work, { signal: this.#stopping.signal, log: this.#log, what, mayPass: hostMayPass });
   }
 
-  #arm(timer: TimerName, ms: number): void {
+  #arm(timer: Exclude<TimerName, 'run-task'>, ms: number): void {
     clearTimeout(this.#timers.get(timer));
     this.#timers.set(
       timer,
@@ -397,10 +458,36 @@ export class Keeper {
     );
   }
 
-  /** No `wait` in all this time: if the slave lives it has forgotten the container; if not, its successor will ask. */
+  /**
+   * No `wait` in all this time: if the slave lives it has forgotten the container; if not, its successor will ask. So has
+   * one that lives and whose `wait` has died, unless it soon calls another.
+   */
   async #missWait(againMs: number): Promise<void> {
-    if (hasFact(this.paths.waitSeen) || this.#life.phase === 'reported') return;
-    if (await this.#parts.slaveLives()) this.tell({ type: 'forgotten' });
-    else if (this.#parts.request.task.slavePid !== undefined) this.#arm('wait-seen', againMs);
+    if (this.#life.phase === 'reported') return;
+    const isSeen = hasFact(this.paths.waitSeen);
+    const dead = isSeen ? deadWait(this.paths.waitSeen) : undefined;
+    const isForgotten = isSeen
+      ? dead !== undefined && dead === this.#deadWait
+      : await this.#parts.slaveLives();
+    this.#deadWait = dead;
+    if (isForgotten) this.tell({ type: 'forgotten' });
+    else if (isSeen || this.#parts.request.task.slavePid !== undefined) this.#arm('wait-seen', againMs);
+  }
+}
+
+/**
+ * Which process of the `wait` that was noted is no more, though the slave that called it is: that took the end of either
+ * for the task's. undefined also where nobody can tell.
+ */
+function deadWait(path: string): string | undefined {
+  try {
+    const { slave, waits } = parseWaitSeen(readJsonFact(path));
+    if (slave === undefined || !isNotedAlive(slave)) return undefined;
+    const dead = waits.find((one) => !isNotedAlive(one));
+    return dead === undefined ? undefined : formatIdentity(dead);
+  } catch (error) {
+    // Out of descriptors, for one: it is looked at again.
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
   }
 }

@@ -1,11 +1,18 @@
 // The status updates of one task that its slave has not acknowledged: a file each, in order, on disk before anybody sends
 // them. And which one was made last, so that none is made twice, by this supervisor or the next.
 
-import { mkdirSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import type { Health } from '../container/health.ts';
 import { TaskState, type TaskStateNumber } from '../container/termination.ts';
 import { errnoOf, isFault } from '../fault.ts';
-import { readFactBytes, readJsonFact, removeSync, writeFact, writeFactSync } from '../host/facts.ts';
+import {
+  makeDirectory,
+  readFactBytes,
+  readJsonFact,
+  removeSync,
+  writeFact,
+  writeFactSync,
+} from '../host/facts.ts';
 import { decode } from '../mesos/codec.ts';
 import { StatusUpdate } from '../mesos/messages.ts';
 import type { ContainerPaths } from '../state/layout.ts';
@@ -73,16 +80,30 @@ function nameOf({ sequence, state, health }: Named): string {
 }
 
 export class KeptUpdates {
+  /** So many files that have the name of an update are none: what they told is told again, as far as it still holds. */
+  readonly unreadable: number;
   readonly #paths: ContainerPaths;
   #pending: readonly KeptUpdate[];
   #last: Named | undefined;
+  /** Of the last one made. */
+  #sequence: number;
+  /** Of the one that `reported` names. */
+  #noted: number;
+  /** Acknowledged, or given way: files that the disk has not let go of yet. */
+  #forgotten: readonly string[] = [];
+  #isAcknowledged = false;
 
   /** Reads what an earlier supervisor has kept. */
   constructor(paths: ContainerPaths) {
     this.#paths = paths;
-    mkdirSync(paths.updates, { recursive: true, mode: 0o700 });
-    this.#pending = readPending(paths.updates);
-    this.#last = readLast(paths);
+    makeDirectory(paths.updates);
+    const names = namesIn(paths.updates);
+    this.#pending = names.flatMap(readUpdate);
+    this.unreadable = names.length - this.#pending.length;
+    const noted = parseReported(readJsonFact(paths.reported));
+    this.#noted = noted?.sequence ?? 0;
+    this.#sequence = Math.max(noted?.sequence ?? 0, names.at(-1)?.sequence ?? 0);
+    this.#last = lastOf(names, this.#pending, noted);
   }
 
   /** Not acknowledged, oldest first. */
@@ -92,7 +113,7 @@ export class KeptUpdates {
 
   /** Whether the slave has acknowledged any update of this task, ever. */
   get anyAcknowledged(): boolean {
-    return hasFact(this.#paths.acknowledged);
+    return this.#isAcknowledged || hasFact(this.#paths.acknowledged);
   }
 
   /** The task's health as it was said last; undefined where nothing was said of it, or something else since. */
@@ -120,23 +141,32 @@ export class KeptUpdates {
   /** On disk when it resolves. Errors of the disk pass through; may be called again with the same. */
   async keep(state: TaskStateNumber, uuid: Buffer, bytes: Buffer, health?: Health): Promise<void> {
     const said: Named = {
-      sequence: (this.#last?.sequence ?? 0) + 1,
+      sequence: this.#sequence + 1,
       state,
       health: state === TaskState.RUNNING ? health : undefined,
     };
     const path = `${this.#paths.updates}/${nameOf(said)}`;
     await writeFact(path, bytes);
-    writeFactSync(this.#paths.reported, JSON.stringify({ sequence: said.sequence, state, ...said.health }));
+    this.#noteLast(said);
+    this.#sequence = said.sequence;
     this.#last = said;
     this.#pending = [...this.#pending, { path, state, health: said.health, uuid, bytes, sent: false }];
     if (said.health !== undefined) this.#forgetOldHealth();
+    this.removeForgotten();
+  }
+
+  #noteLast(said: Named): void {
+    const { sequence, state, health } = said;
+    writeFactSync(this.#paths.reported, JSON.stringify({ sequence, state, ...health }));
+    this.#noted = sequence;
   }
 
   #forgetOldHealth(): void {
     const [oldest, ...others] = this.#pending.filter((update) => update.health !== undefined);
     if (oldest === undefined || others.length < HEALTH_UPDATES_MAX) return;
     this.#pending = this.#pending.filter((one) => one !== oldest);
-    this.#forget(oldest);
+    this.#forgotten = [...this.#forgotten, oldest.path];
+    this.removeForgotten();
   }
 
   /** The update that was acknowledged, now forgotten; undefined for a uuid that is none of ours (any more). */
@@ -144,16 +174,24 @@ export class KeptUpdates {
     const update = this.#pending.find((one) => one.uuid.equals(uuid));
     if (update === undefined) return undefined;
     this.#pending = this.#pending.filter((one) => one !== update);
-    this.#forget(update, () => writeFactSync(this.#paths.acknowledged, ''));
+    this.#forgotten = [...this.#forgotten, update.path];
+    this.#isAcknowledged = true;
+    this.removeForgotten();
     return update;
   }
 
-  #forget(update: KeptUpdate, before: () => void = () => {}): void {
+  /** Removes what could not be removed at once. Repeatable. */
+  removeForgotten(): void {
+    if (this.#forgotten.length === 0) return;
     try {
-      before();
-      removeSync(update.path);
+      if (this.#isAcknowledged && !hasFact(this.#paths.acknowledged))
+        writeFactSync(this.#paths.acknowledged, '');
+      // Who kept it may have died before it could note it: without its file nothing else would tell that it was made.
+      if (this.#last !== undefined && this.#last.sequence > this.#noted) this.#noteLast(this.#last);
+      for (const path of this.#forgotten) removeSync(path);
+      this.#forgotten = [];
     } catch (error) {
-      // A full disk, for one: the next supervisor sends it again, and the slave acknowledges it again.
+      // A full disk, for one. Should we die before it is free, the slave acknowledges once more what is sent once more.
       if (errnoOf(error) === undefined) throw error;
     }
   }
@@ -174,14 +212,11 @@ function namesIn(directory: string): readonly (Named & { readonly path: string }
     .sort((a, b) => a.sequence - b.sequence);
 }
 
-function readPending(directory: string): KeptUpdate[] {
-  return namesIn(directory).flatMap(({ path, state, health }) => {
-    const bytes = readFactBytes(path);
-    const uuid = bytes === undefined ? undefined : uuidOf(bytes);
-    return bytes === undefined || uuid === undefined
-      ? []
-      : [{ path, state, health, uuid, bytes, sent: false }];
-  });
+/** Nothing where it cannot be read. */
+function readUpdate({ path, state, health }: ReturnType<typeof namesIn>[number]): readonly KeptUpdate[] {
+  const bytes = readFactBytes(path);
+  const uuid = bytes === undefined ? undefined : uuidOf(bytes);
+  return bytes === undefined || uuid === undefined ? [] : [{ path, state, health, uuid, bytes, sent: false }];
 }
 
 function uuidOf(bytes: Buffer): Buffer | undefined {
@@ -194,11 +229,21 @@ function uuidOf(bytes: Buffer): Buffer | undefined {
   }
 }
 
-/** The note of the last update is written behind its file: whichever is later counts. */
-function readLast(paths: ContainerPaths): Named | undefined {
-  const noted = parseReported(readJsonFact(paths.reported));
-  const last = namesIn(paths.updates).at(-1);
-  return last !== undefined && last.sequence > (noted?.sequence ?? 0) ? last : noted;
+/**
+ * The note of the last update is written behind its file: whichever is later counts. One that was kept and cannot be read
+ * counts as never made, as long as none is known to have come behind it.
+ */
+function lastOf(
+  names: readonly (Named & { readonly path: string })[],
+  readable: readonly KeptUpdate[],
+  noted: Named | undefined,
+): Named | undefined {
+  const kept = new Set(readable.map(({ path }) => path));
+  const isMade = ({ path }: { readonly path: string }): boolean => kept.has(path);
+  const unmade = names.findLast((name) => !isMade(name))?.sequence ?? 0;
+  const last = names.findLast(isMade);
+  const counted = noted !== undefined && noted.sequence > unmade ? noted : undefined;
+  return last !== undefined && last.sequence > (counted?.sequence ?? 0) ? last : counted;
 }
 
 function parseReported(value: unknown): Named | undefined {

@@ -8,10 +8,12 @@ import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
+import { isOutOfFiles } from '../host/open-files.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
-import { type AttachState, Handover } from './output-handover.ts';
+import { type AttachState, Handover, type TakeUp } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
-import { catchUp, endsAlike, pinBeginning } from './output-log.ts';
+import { type Appended, catchUp, endsAlike, pinBeginning } from './output-log.ts';
+import { Turns } from './turns.ts';
 
 export type { Loss } from './output-lane.ts';
 
@@ -73,6 +75,11 @@ const ENDING_POLL_MS = 20;
 const ENDED_ATTACH_BOUND_MS = 3_000;
 /** When the log is asked for its first message; a container that is gone by then needs no more. */
 const PIN_AFTER_MS = 500;
+/** What was written so long before the socket was seen empty has come. */
+const ATTACH_LATE_MS = 5_000;
+/** The log driver that has another character for bytes that are not UTF-8, and that character. */
+const TEXT_DRIVER = 'json-file';
+const REPLACEMENT = Buffer.from('\u{fffd}');
 /** Up to here the end is checked by counting, beyond by the last lines. */
 const COUNT_AT_END_BYTES_MAX = 1024 * 1024;
 
@@ -126,6 +133,8 @@ function openLanes(log: Log, paths: CopyPaths, options: CopyOptions): readonly O
   return lanes;
 }
 
+type FromLog = Parameters<typeof catchUp>[2] & { readonly signal: AbortSignal };
+
 class Copier {
   readonly #deps: CopyDeps;
   readonly #lanes: readonly OutputLane[];
@@ -137,7 +146,7 @@ class Copier {
   #wasEnded = false;
 
   constructor(deps: CopyDeps, lanes: readonly OutputLane[], options: CopyOptions) {
-    this.#deps = deps;
+    this.#deps = { ...deps, source: oneReaderOf(deps.source) };
     this.#lanes = lanes;
     this.#options = options;
     if (options.logDriver === 'none') for (const lane of lanes) this.#withoutLog.add(lane);
@@ -152,9 +161,9 @@ class Copier {
         opened();
         // Ended while nobody copied: resuming has brought all there is.
         if (session === undefined) break;
-        const { isWhole, gotBytes } = await this.#copy(session);
+        const { whole, gotBytes } = await this.#copy(session);
         if (await this.#hasEnded()) {
-          await this.#makeSure(isWhole);
+          await this.#makeSure(whole);
           break;
         }
         if (gotBytes) tries = 0;
@@ -162,13 +171,14 @@ class Copier {
       } catch (error) {
         signal.throwIfAborted();
         const isDockers = isFault(error, 'docker', 'timeout', 'not-found', 'conflict', 'protocol');
-        if (!isDockers && !mayPass(error)) throw error;
-        if (tries === 0) log.warning('output: Docker fails, will be tried again', { error: oneLine(error) });
+        if (!isDockers && !mayPass(error) && !isOutOfFiles(error)) throw error;
+        if (tries === 0)
+          log.warning('output: Docker or this host fails, will be tried again', { error: oneLine(error) });
       }
       session = undefined;
       await rest(pauseMs(tries), signal);
     }
-    for (const lane of this.#lanes) lane.settle();
+    await this.#forEachLane(async (lane) => await lane.settle());
     return { lost: this.#lanes.flatMap((lane) => lane.losses) };
   }
 
@@ -182,68 +192,100 @@ class Copier {
     return new Session(await this.#deps.source.attach(this.#deps.signal), this.#deps.signal);
   }
 
-  /** Brings the files up to date and attaches; undefined if the container has ended, its output being complete. */
+  /** Attaches, and has the files brought up to date; undefined if the container has ended, its output being complete. */
   async #resume(): Promise<Session | undefined> {
     const { source, signal, log } = this.#deps;
-    const isAlive = await source.isAlive(signal);
-    await this.#forEachLane((lane) => this.#takeUp(lane, !isAlive));
-    if (!isAlive) return undefined;
+    if (!(await source.isAlive(signal))) {
+      await this.#forEachLane(async (lane) => void (await this.#takeUp(lane, { ended: true, signal })));
+      return undefined;
+    }
     const session = new Session(await source.attach(signal), signal);
     // An attach to a container that has just ended would never end itself.
     if (!(await source.isAlive(signal))) session.endWhenIdle(0);
     for (const lane of this.#lanes) {
-      if (this.#withoutLog.has(lane)) continue;
-      session.handovers.set(lane.stream, new Handover(lane, source, session, log));
+      const takeUp: TakeUp = async (onAppend, within) =>
+        await this.#takeUp(lane, { ended: false, attachedNs: session.requestedNs, onAppend, signal: within });
+      // There is nothing to wait for.
+      if (this.#withoutLog.has(lane)) await takeUp(() => {}, signal);
+      else session.handovers.set(lane.stream, new Handover(lane, source, session, takeUp, log));
     }
     return session;
   }
 
-  async #takeUp(lane: OutputLane, ended: boolean): Promise<void> {
+  /** Whether the stream's log goes on from where the file ends. */
+  async #takeUp(lane: OutputLane, options: Omit<FromLog, 'tail'>): Promise<boolean> {
     const recovered = lane.recover();
-    if (recovered?.isOfThisBoot === false) {
-      lane.lose('unknown', 'the machine was restarted');
+    const span = { fromMs: lane.state.receivedMs, toMs: Date.now() };
+    if (recovered === 'forgotten') {
+      // Neither lost nor doubled can be told apart any more: what comes from now on is copied.
+      lane.lose('unknown', 'what had been copied is not known any more', span);
+      this.#withoutLog.add(lane);
+    } else if (recovered?.isOfThisBoot === false) {
+      lane.lose('unknown', 'the machine was restarted', span);
       this.#withoutLog.add(lane);
     } else if (this.#withoutLog.has(lane)) {
-      lane.lose('unknown', 'nobody copied for a while, and there is no log that could be read');
+      lane.lose('unknown', 'nobody copied for a while, and there is no log that could be read', span);
     } else {
-      await this.#fromLog(lane, { ended, tail: recovered?.tail ?? Buffer.alloc(0) });
+      return await this.#fromLog(lane, { ...options, tail: recovered?.tail ?? Buffer.alloc(0) });
     }
+    return false;
   }
 
-  async #fromLog(lane: OutputLane, options: Parameters<typeof catchUp>[2]): Promise<void> {
+  async #fromLog(lane: OutputLane, { signal, ...options }: FromLog): Promise<boolean> {
+    const fromMs = lane.state.receivedMs;
+    let replaced = 0;
+    const onAppend = (appended: Appended): void => {
+      if (this.#options.logDriver === TEXT_DRIVER) replaced += countOf(REPLACEMENT, appended.bytes);
+      options.onAppend?.(appended);
+    };
     try {
-      await catchUp(lane, this.#deps.source, options, this.#deps.signal);
+      const goesOn = await catchUp(lane, this.#deps.source, { ...options, onAppend }, signal);
+      if (replaced > 0) lane.lose(replaced, `${TEXT_DRIVER} keeps text only, U+FFFD stands for each`);
+      return goesOn;
     } catch (error) {
       // A driver that cannot be read, or a container removed behind our back.
       const isGone = isFault(error, 'not-found') && options.ended;
       if (!isFault(error, 'refused') && !isGone) throw error;
       this.#withoutLog.add(lane);
-      if (options.attachedToEnd !== true)
-        lane.lose('unknown', 'nobody copied for a while, and the log cannot be read');
+      if (options.attachedToEnd !== true) {
+        const span = { fromMs, toMs: Date.now() };
+        lane.lose('unknown', 'nobody copied for a while, and the log cannot be read', span);
+      }
+      return false;
     }
   }
 
-  /** Copies until the attach ends. `isWhole`: every stream was copied from it up to that end. */
-  async #copy(session: Session): Promise<{ isWhole: boolean; gotBytes: boolean }> {
+  /** Copies until the attach ends. `whole`: the streams that were copied from it up to that end. */
+  async #copy(session: Session): Promise<{ whole: ReadonlySet<StreamName>; gotBytes: boolean }> {
     const { signal } = this.#deps;
     const frames = new Demultiplexer();
     let gatherMs = 0;
     let gotBytes = false;
     let caughtUpMs = Date.now();
+    let whole = new Set<StreamName>();
     this.#session = session;
     if (this.#wasEnded) session.endWhenIdle(ENDED_ATTACH_BOUND_MS);
     try {
       for (;;) {
         const beginMs = performance.now();
         const bytes = await session.read();
-        if (bytes === undefined) break;
+        if (bytes === undefined) {
+          // Looked at before it is closed, which cuts off what is still held back.
+          const isEnd = frames.atBoundary && !session.wasCut;
+          const streams = this.#lanes.map(({ stream }) => stream);
+          whole = new Set(streams.filter((stream) => isEnd && session.hasCopied(stream)));
+          break;
+        }
         gotBytes = true;
         const receivedMs = Date.now();
         const pieces = this.#sort(bytes, frames, session);
         const cameMs = caughtUpMs;
         await this.#forEachLane(async (lane) => {
           const own = pieces.get(lane.stream);
-          if (own === undefined) return;
+          if (own === undefined) {
+            if (session.isSilent(lane.stream)) await lane.noteSilence(cameMs - ATTACH_LATE_MS);
+            return;
+          }
           lane.stamp(receivedMs, cameMs);
           await lane.append(own, signal);
           this.#pin(lane, session);
@@ -263,7 +305,7 @@ class Copier {
       await session.close();
     }
     signal.throwIfAborted();
-    return { isWhole: frames.atBoundary && !session.isHolding && !session.wasCut, gotBytes };
+    return { whole, gotBytes };
   }
 
   /** The pieces to append at once, as views of `bytes`; what is to be held back is given to its handover. */
@@ -326,21 +368,25 @@ class Copier {
   }
 
   /** The container has ended: whether the log has something that the attach did not bring. */
-  async #makeSure(isWhole: boolean): Promise<void> {
+  async #makeSure(whole: ReadonlySet<StreamName>): Promise<void> {
     const { source, signal } = this.#deps;
-    // Other drivers than `local` may change bytes: their word does not count against that of the attach.
-    if (isWhole && this.#options.logDriver !== 'local') return;
     await this.#forEachLane(async (lane) => {
+      const isWhole = whole.has(lane.stream);
+      // Other drivers than `local` may change bytes: their word does not count against that of the attach.
+      if (isWhole && this.#options.logDriver !== 'local') return;
       if (this.#withoutLog.has(lane)) {
-        if (!isWhole) lane.lose('unknown', 'the attach broke off, and there is no log that could be read');
+        const span = { fromMs: lane.state.receivedMs, toMs: Date.now() };
+        if (!isWhole)
+          lane.lose('unknown', 'the attach broke off, and there is no log that could be read', span);
         return;
       }
-      const tail = lane.recover()?.tail ?? Buffer.alloc(0);
+      const recovered = lane.recover();
+      const tail = typeof recovered === 'object' ? recovered.tail : Buffer.alloc(0);
       const { position, anchorAt } = lane.state;
       if (isWhole && position - anchorAt > COUNT_AT_END_BYTES_MAX) {
         if (await endsAlike(lane, source, tail, signal)) return;
       }
-      await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole });
+      await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole, signal });
     });
   }
 
@@ -349,6 +395,32 @@ class Copier {
     const results = await Promise.allSettled(this.#lanes.map(work));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
+}
+
+function countOf(pattern: Buffer, bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(pattern); at >= 0; at = bytes.indexOf(pattern, at + pattern.length)) count += 1;
+  return count;
+}
+
+/**
+ * Has the log read by one reader at a time: while there is another one, Docker (20.10) gives a reader a rotated file as it
+ * was when the other began, and leaves out the file that has come in its place.
+ */
+function oneReaderOf(source: OutputSource): OutputSource {
+  const turns = new Turns(1);
+  return {
+    attach: async (signal) => await source.attach(signal),
+    isAlive: async (signal) => await source.isAlive(signal),
+    async *readLog(query, signal) {
+      const giveBack = await turns.take(signal);
+      try {
+        yield* source.readLog(query, signal);
+      } finally {
+        giveBack();
+      }
+    },
+  };
 }
 
 /** One attach, from its beginning to its end, and the streams that do not flow from it yet. */
@@ -375,6 +447,17 @@ class Session implements AttachState {
 
   get idleSince(): number | undefined {
     return this.#isReading ? this.#reads : undefined;
+  }
+
+  /** Whether all that the stream has written has come, for all that the attach has delivered. */
+  isSilent(stream: StreamName): boolean {
+    const handover = this.handovers.get(stream);
+    return handover === undefined || handover.isLive || handover.isSilent;
+  }
+
+  /** Of a stream that the file has all that has come. */
+  hasCopied(stream: StreamName): boolean {
+    return this.handovers.get(stream)?.isWhole ?? true;
   }
 
   get isHolding(): boolean {

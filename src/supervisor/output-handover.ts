@@ -1,14 +1,15 @@
 // From reading a stream's log to copying its attach, without losing or doubling a byte at the seam. Until the place at
-// which the attach began is found, what it delivers is held back (bounded) and the file is fed from the log.
+// which the attach began is found, what it delivers is held back (bounded) and the file is fed from the log. The attach
+// comes first: once as much is held as may be the task waits, and its log runs away from nobody who reads it.
 
-import { join } from '../container/join.ts';
+import { join, overlapWithTail } from '../container/join.ts';
 import { mayPass } from '../docker/faults.ts';
 import type { OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { rest } from '../host/pauses.ts';
 import type { OutputLane } from './output-lane.ts';
-import { type Appended, readOn } from './output-log.ts';
+import type { Appended } from './output-log.ts';
 
 /** What is held back of one stream; then the socket is not read any more, and the task waits. */
 export const HELD_BYTES_MAX = 1024 * 1024;
@@ -19,6 +20,12 @@ const LOOK_PAUSE_MS_MAX = 30_000;
 const AGREEING_LOOKS = 3;
 /** Looks at a log that does not grow any more, with all held back that may be, before it is decided. */
 const FINAL_LOOKS = 5;
+
+/**
+ * Brings the stream's file up to date from the log, as far as that goes; tells of what it appends. false: the log does not
+ * go on from where the file ends, which has been reported. Repeatable; Faults as OutputSource.readLog.
+ */
+export type TakeUp = (onAppend: (appended: Appended) => void, signal: AbortSignal) => Promise<boolean>;
 
 /** What a handover must know of the attach. */
 export interface AttachState {
@@ -36,6 +43,7 @@ export class Handover {
   readonly #lane: OutputLane;
   readonly #source: OutputSource;
   readonly #attach: AttachState;
+  readonly #takeUp: TakeUp;
   readonly #log: Log;
   readonly #signal: AbortSignal;
   #held: Buffer[] = [];
@@ -43,28 +51,39 @@ export class Handover {
   #wake: (() => void) | undefined;
   #skipBytes = 0;
   #isLive = false;
-  /** Log from the lane's position at the beginning on; what surely came before the attach is cut off its front. */
+  #isWaiting = false;
+  #hasNoLog = false;
+  /** What was appended from the log, up to the lane's position; what surely came before the attach is cut off its front. */
   #window: Buffer[] = [];
   #windowBytes = 0;
-  #windowAt: number;
   /** Ends when the stream is live. Rejects with the signal's reason. */
   readonly done: Promise<void>;
 
   /** Starts at once; ends with the attach. */
-  constructor(lane: OutputLane, source: OutputSource, attach: AttachState, log: Log) {
+  constructor(lane: OutputLane, source: OutputSource, attach: AttachState, takeUp: TakeUp, log: Log) {
     this.#lane = lane;
     this.#source = source;
     this.#attach = attach;
+    this.#takeUp = takeUp;
     this.#log = log;
     this.#signal = attach.signal;
-    this.#windowAt = lane.position;
     this.done = this.#run();
-    // Whoever waits for it sees the reason; while nobody does, it is no accident.
-    this.done.catch(() => undefined);
+    // Whoever waits for it sees the reason; nobody does while little comes.
+    this.done.catch(() => attach.cut());
   }
 
   get isLive(): boolean {
     return this.#isLive;
+  }
+
+  /** The file has all that the log has, nothing is held, and nothing is done until something is. */
+  get isSilent(): boolean {
+    return this.#isWaiting && this.#heldBytes === 0;
+  }
+
+  /** All that has come by the attach is in the file, as far as that is for the attach alone to bring. */
+  get isWhole(): boolean {
+    return this.#isLive || (this.#hasNoLog && this.#heldBytes === 0);
   }
 
   get isFull(): boolean {
@@ -86,13 +105,22 @@ export class Handover {
     return piece.subarray(skipped);
   }
 
+  get #windowAt(): number {
+    return this.#lane.position - this.#windowBytes;
+  }
+
   async #run(): Promise<void> {
+    // Before anything is held: a stream that is silent from now on has what it wrote before.
+    let outcome = await this.#readLog();
     const agreed = { at: -1, times: 0 };
     let still = 0;
     let pauseMs = SETTLE_MS;
     for (;;) {
       const known = this.#heldBytes;
+      this.#isWaiting = outcome === 'read';
+      this.#hasNoLog = outcome === 'of-no-use';
       await this.#somethingHeld();
+      this.#isWaiting = false;
       if (this.#heldBytes !== known) pauseMs = SETTLE_MS;
       this.#compact();
       const held = this.#held[0] ?? Buffer.alloc(0);
@@ -100,8 +128,17 @@ export class Handover {
       await this.#restUnlessMore(pauseMs, isFull);
       const before = this.#lane.position;
       const idle = this.#attach.idleSince;
-      const outcome = await this.#readLog();
-      if (outcome === 'unreadable') return await this.#goLive(this.#lane.position);
+      if (outcome !== 'of-no-use') outcome = await this.#readLog();
+      if (outcome === 'of-no-use') {
+        // What may be in both counts as being in both.
+        this.#compact();
+        const seam = overlapWithTail(this.#compactWindow(), this.#held[0] ?? held);
+        return await this.#goLive(this.#lane.position - seam);
+      }
+      if (outcome === 'failed') {
+        pauseMs = Math.min(pauseMs * 2, LOOK_PAUSE_MS_MAX);
+        continue;
+      }
       still = isFull && this.#lane.position === before ? still + 1 : 0;
       const place = join({
         window: this.#compactWindow(),
@@ -128,7 +165,11 @@ export class Handover {
         this.#lane.lose(place.last - place.first, 'the log and the attach fit together at several places');
         return await this.#goLive(this.#windowAt + place.first);
       }
-      this.#lane.lose('unknown', "what was attached to is not in Docker's log");
+      const { receivedMs } = this.#lane.state;
+      this.#lane.lose('unknown', "what was attached to is not in Docker's log", {
+        fromMs: receivedMs,
+        toMs: Date.now(),
+      });
       return await this.#goLive(this.#lane.position - held.length);
     }
   }
@@ -145,9 +186,13 @@ export class Handover {
 
   /** Copies what is held and not in the file yet; `began`: the stream's position at which the attach began. */
   async #goLive(began: number): Promise<void> {
+    this.#hasNoLog = false;
     this.#skipBytes = this.#lane.position - began;
     this.#window = [];
+    this.#windowBytes = 0;
     while (this.#held.length > 0) {
+      const nowMs = Date.now();
+      this.#lane.stamp(nowMs, nowMs);
       const held = this.#held;
       this.#held = [];
       this.#heldBytes = 0;
@@ -160,22 +205,17 @@ export class Handover {
     this.#log.debug('output joined', { stream: this.#lane.stream, position: this.#lane.position });
   }
 
-  async #readLog(): Promise<'read' | 'unreadable'> {
+  /** `of-no-use`: it does not go on from where the file ends. `failed`: it may be read later. */
+  async #readLog(): Promise<'read' | 'of-no-use' | 'failed'> {
     try {
-      const options = { ended: false, onAppend: (appended: Appended) => this.#see(appended) };
-      if ((await readOn(this.#lane, this.#source, options, this.#signal)) === 'read') return 'read';
-      this.#lane.lose('unknown', "Docker's log no longer has it");
-      return 'unreadable';
+      const goesOn = await this.#takeUp((appended) => this.#see(appended), this.#signal);
+      return goesOn ? 'read' : 'of-no-use';
     } catch (error) {
       this.#signal.throwIfAborted();
-      if (isFault(error, 'refused')) {
-        this.#lane.lose('unknown', 'the log cannot be read any more');
-        return 'unreadable';
-      }
-      if (!isFault(error, 'docker', 'not-found') && !mayPass(error)) throw error;
+      if (!isFault(error, 'docker', 'timeout', 'not-found') && !mayPass(error)) throw error;
       // The attach ends as well if Docker is away for good.
       this.#log.debug('the log could not be read', { error: oneLine(error) });
-      return 'read';
+      return 'failed';
     }
   }
 
@@ -183,7 +223,6 @@ export class Handover {
     this.#window.push(bytes);
     this.#windowBytes += bytes.length;
     if (ownStamp && stampNs < this.#attach.requestedNs) {
-      this.#windowAt += this.#windowBytes;
       this.#window = [];
       this.#windowBytes = 0;
     }

@@ -17,7 +17,8 @@ import {
   writev,
 } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { errnoOf, Fault } from '../fault.ts';
+import { Fault, systemWords } from '../fault.ts';
+import { putAside } from '../host/facts.ts';
 import { bootId } from '../host/processes.ts';
 
 /** The largest append. */
@@ -29,6 +30,8 @@ const MAGIC = 0x314f4344;
 const CRC_AT = HEADER_BYTES - 4;
 /** A short append ends at a multiple of this in the file, whatever the file system's blocks are. */
 const PARTIAL_ALIGN_BYTES = 512;
+/** From here on the number is not known: the field has four bytes. */
+export const DROPPED_BYTES_MAX = 0xffff_ffff;
 /** How much of what others appended to the file in the meantime is looked through. */
 const FOREIGN_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -42,6 +45,13 @@ export interface JournalState {
   /** When the last bytes came, and when there was last nothing left to read: ms since 1970. */
   readonly receivedMs: number;
   readonly caughtUpMs: number;
+  /**
+   * Not one byte came behind `position` before that, and Docker had logged all bytes before it by then: what the log has with
+   * a later stamp begins there. Ns since 1970; 0 where that is not known.
+   */
+  readonly silentNs: bigint;
+  /** Bytes before `position` that could not be written and are yet to be reported as lost; at most DROPPED_BYTES_MAX. */
+  readonly droppedBytes: number;
 }
 
 export interface Recovered {
@@ -63,6 +73,7 @@ interface Found {
 }
 
 export class Journal {
+  readonly #path: string;
   readonly #fd: number;
   readonly #bootCrc = crc32(bootId());
   readonly #header = Buffer.alloc(HEADER_BYTES);
@@ -72,17 +83,19 @@ export class Journal {
 
   /** Opens or makes the file. Fault `host`. */
   constructor(path: string) {
+    this.#path = path;
     try {
+      putAside(path);
       const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
       this.#fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     } catch (error) {
-      throw new Fault('host', `cannot open ${path}: ${errnoOf(error) ?? 'unknown error'}`, error);
+      throw new Fault('host', `cannot open ${path}: ${systemWords(error)}`, error);
     }
   }
 
   /**
    * Reads what the file says and looks into `outputFd` (readable) for the append that it announces last.
-   * undefined for a file without a record: nothing was ever written. Goes on after the last record.
+   * undefined for a file without a record: nothing was ever written, if it `isBlank`. Goes on after the last record.
    */
   recover(outputFd: number | undefined): Recovered | undefined {
     const image = Buffer.alloc(SEGMENT_BYTES * SEGMENTS);
@@ -110,13 +123,23 @@ export class Journal {
     };
   }
 
+  /** Whether it is as `reset` leaves it. */
+  isBlank(): boolean {
+    const image = Buffer.alloc(SEGMENT_BYTES * SEGMENTS);
+    return (
+      fstatSync(this.#fd).size === image.length &&
+      readFully(this.#fd, image, 0) === image.length &&
+      image.every((byte) => byte === 0)
+    );
+  }
+
   /** Forgets all and takes the blocks. Fault `host` if the disk is full. */
   reset(): void {
     try {
       ftruncateSync(this.#fd, 0);
       writeSync(this.#fd, Buffer.alloc(SEGMENT_BYTES * SEGMENTS), 0, SEGMENT_BYTES * SEGMENTS, 0);
     } catch (error) {
-      throw new Fault('host', `cannot write a counter file: ${errnoOf(error) ?? 'unknown error'}`, error);
+      throw new Fault('host', `cannot write ${this.#path}: ${systemWords(error)}`, error);
     }
     this.#sequence = 1n;
     this.#segment = 0;
@@ -150,6 +173,8 @@ export class Journal {
       pieces.reduce((crc, piece) => crc32(piece, crc), 0),
       68,
     );
+    header.writeBigUInt64LE(state.silentNs, 72);
+    header.writeUInt32LE(state.droppedBytes, 80);
     header.writeUInt32LE(crc32(header.subarray(0, CRC_AT)), CRC_AT);
     const written = await writevAt(this.#fd, [header, ...pieces], this.#segment * SEGMENT_BYTES + this.#at);
     if (written !== HEADER_BYTES + length)
@@ -186,6 +211,8 @@ function* recordsOf(image: Buffer, segment: number): Generator<Found> {
         anchorAt: Number(header.readBigUInt64LE(40)),
         receivedMs: header.readDoubleLE(48),
         caughtUpMs: header.readDoubleLE(56),
+        silentNs: header.readBigUInt64LE(72),
+        droppedBytes: header.readUInt32LE(80),
       },
       sizeBefore: Number(header.readBigUInt64LE(24)),
       bootCrc: header.readUInt32LE(64),

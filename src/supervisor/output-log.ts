@@ -9,7 +9,8 @@ import {
   overlapWithTail,
   StreamSearch,
 } from '../container/join.ts';
-import type { OutputSource } from '../docker/output.ts';
+import type { StreamName } from '../docker/frames.ts';
+import type { LogMessage, OutputSource } from '../docker/output.ts';
 import type { OutputLane } from './output-lane.ts';
 
 /** Counting reads some 20 MB/s; from here on the last bytes are looked for first, near the time when they came. */
@@ -21,7 +22,10 @@ const OVERLAP_BYTES_MIN = 256;
 /** How much earlier or later than we saw them Docker may have stamped the same bytes. */
 const EARLIER_NS = 10_000_000_000n;
 const LATER_NS = 30_000_000_000n;
+/** A message stamped so much later than the last bytes came, and not among them, is none of them. */
+const NEWER_NS = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
+const NO_LONGER_LOGGED = "Docker's log no longer has it";
 const NEWLINE = 0x0a;
 
 /** A message that was appended. */
@@ -39,14 +43,22 @@ export interface ReadOptions {
   readonly attachedToEnd?: boolean;
   /** The last bytes written, if they are to be compared with the log. */
   readonly tail?: Buffer;
+  /** Since then an attach delivers, ns since 1970: what the log has from there on only is not to be had from it. */
+  readonly attachedNs?: bigint;
+  /** Told of what has been appended, in its order. */
   readonly onAppend?: (appended: Appended) => void;
 }
 
-/** `lost-place`: the log no longer has, or contradicts, what is known of it; nothing was appended. */
-export type ReadOutcome = 'read' | 'lost-place';
+/** What was appended is right in any case. */
+type ReadOutcome =
+  | 'read'
+  /** The log no longer has, or contradicts, what is known of it. */
+  | 'lost-place'
+  /** It agrees with the file up to this message, which is none of the file's: it lacks what the file has behind it. */
+  | { readonly goesOnNs: bigint };
 
 /** Appends what the log has beyond the lane's position. Repeatable. Faults as OutputSource.readLog; the signal's reason. */
-export async function readOn(
+async function readOn(
   lane: OutputLane,
   source: OutputSource,
   options: ReadOptions,
@@ -55,13 +67,14 @@ export async function readOn(
   const { anchorNs, anchorAt, position: written } = lane.state;
   const tail = options.tail ?? Buffer.alloc(0);
   const tailAt = written - tail.length;
-  const pieces = new LogPieces<bigint>();
+  const pieces = new LogPieces<bigint>(lane.isAnchoredInLine);
   let at = anchorAt;
   let lastNs = -1n;
-  let agrees = true;
+  let agreedBytes = 0;
+  let contradiction: ReadOutcome | undefined;
   let isFirst = true;
   let anchor: { ns: bigint; at: number } | undefined;
-  let out: Buffer[] = [];
+  let out: Appended[] = [];
   const emit = (bytes: Buffer, stampNs: bigint): void => {
     const start = at;
     at += bytes.length;
@@ -70,33 +83,45 @@ export async function readOn(
       anchor = { ns: stampNs, at: start };
       lastNs = stampNs;
     }
+    if (contradiction !== undefined) return;
     const from = Math.max(start, tailAt);
     const to = Math.min(at, written);
-    if (
-      from < to &&
-      !bytes.subarray(from - start, to - start).equals(tail.subarray(from - tailAt, to - tailAt))
-    ) {
-      agrees = false;
+    if (from < to) {
+      const behind = tail.subarray(from - tailAt);
+      if (bytes.subarray(from - start, to - start).equals(behind.subarray(0, to - from))) {
+        agreedBytes += to - from;
+      } else {
+        const isNew =
+          ownStamp && from === start && agreedBytes >= OVERLAP_BYTES_MIN && !behind.includes(bytes);
+        contradiction = isNew ? { goesOnNs: stampNs } : 'lost-place';
+        return;
+      }
     }
     if (at <= written) return;
-    const fresh = bytes.subarray(Math.max(0, written - start));
-    out.push(fresh);
-    options.onAppend?.({ bytes: fresh, stampNs, ownStamp });
+    out.push({ bytes: bytes.subarray(Math.max(0, written - start)), stampNs, ownStamp });
   };
   const flush = async (): Promise<void> => {
-    if (out.length > 0) await lane.append(out, signal);
+    const last = out.at(-1);
+    if (last !== undefined) {
+      const cameMs = Math.max(lane.state.receivedMs, Number(last.stampNs / NS_PER_MS));
+      lane.stamp(cameMs, cameMs);
+      await lane.append(
+        out.map(({ bytes }) => bytes),
+        signal,
+      );
+    }
+    for (const appended of out) options.onAppend?.(appended);
     out = [];
     if (anchor !== undefined && anchor.at <= lane.position && anchor.ns > anchorNs) {
       lane.anchor(anchor.ns, anchor.at);
     }
   };
-  for await (const batch of source.readLog({ stream: lane.stream, sinceNs: anchorNs }, signal)) {
+  for await (const batch of fromAnchor(lane, source, signal)) {
     for (const message of batch) {
-      if (isFirst && anchorNs > 0n && message.stampNs !== anchorNs) return 'lost-place';
       isFirst = false;
       pieces.push(message.bytes, message.stampNs, emit);
     }
-    if (!agrees) return 'lost-place';
+    if (contradiction !== undefined) return contradiction;
     await flush();
   }
   if (isFirst && anchorNs > 0n) return 'lost-place';
@@ -105,7 +130,7 @@ export async function readOn(
     const missing = at + rest.bytes.length - written;
     const isDoubtful = missing > 0 || (missing === 0 && options.attachedToEnd !== true);
     emit(rest.bytes, rest.mark);
-    if (!agrees) return 'lost-place';
+    if (contradiction !== undefined) return contradiction;
     await flush();
     if (isDoubtful) lane.lose(1, 'Docker does not tell whether the last line was ended');
   }
@@ -113,22 +138,64 @@ export async function readOn(
   return written - at > 4 * LOG_PIECE_BYTES && !options.ended ? 'lost-place' : 'read';
 }
 
-/** After a time in which nobody copied. `tail`: the last bytes written. Reports what cannot be found; never fails for it. */
+/**
+ * The log from the message at the anchor on; nothing if that is not there any more. Docker (20.10) passes over rotated files
+ * that it should read if the oldest of several is older than what is asked for: what does not begin as it has to is
+ * looked for in the whole log.
+ */
+async function* fromAnchor(
+  lane: OutputLane,
+  source: OutputSource,
+  signal: AbortSignal,
+): AsyncIterable<readonly LogMessage[]> {
+  const { stream } = lane;
+  const { anchorNs } = lane.state;
+  if (anchorNs === 0n) return yield* source.readLog({ stream }, signal);
+  for (const query of [{ stream, sinceNs: anchorNs }, { stream }]) {
+    let isFound = false;
+    for await (const batch of source.readLog(query, signal)) {
+      const at = isFound ? 0 : batch.findIndex(({ stampNs }) => stampNs >= anchorNs);
+      if (at < 0) continue;
+      if (!isFound && batch[at]?.stampNs !== anchorNs) break;
+      isFound = true;
+      yield batch.slice(at);
+    }
+    if (isFound) return;
+  }
+}
+
+/**
+ * After a time in which nobody copied, and again. `tail`: the last bytes written. Reports what cannot be found, and says
+ * whether the log goes on from where the file ends.
+ */
 export async function catchUp(
   lane: OutputLane,
   source: OutputSource,
   options: ReadOptions & { readonly tail: Buffer },
   signal: AbortSignal,
-): Promise<void> {
-  const { position, anchorAt } = lane.state;
+): Promise<boolean> {
+  const { position, anchorAt, receivedMs } = lane.state;
   if (position - anchorAt > COUNT_BYTES_MAX) await findPlace(lane, source, options.tail, 'unique', signal);
-  if ((await readOn(lane, source, options, signal)) === 'read') return;
-  const isFound =
-    (await findPlace(lane, source, options.tail, 'last', signal)) ||
-    (await beginAfter(lane, source, options.tail, signal));
-  if (!isFound) return;
-  if ((await readOn(lane, source, { ended: options.ended }, signal)) === 'read') return;
-  lane.lose('unknown', "Docker's log no longer has it");
+  const outcome = await readOn(lane, source, options, signal);
+  if (outcome === 'read') return true;
+  const { tail: _, ...rest } = options;
+  if (outcome === 'lost-place') {
+    const silence = await afterSilence(lane, source, options.tail, signal);
+    if (silence === 'still') return true;
+    const isFound =
+      silence === 'over' ||
+      (await findPlace(lane, source, options.tail, 'last', signal)) ||
+      (await beginAfter(lane, source, options, signal));
+    if (!isFound) return false;
+  } else {
+    // A line that was open, or what Docker's log copier had not come to: it lives in dockerd's memory alone.
+    const span = { fromMs: receivedMs, toMs: Number(outcome.goesOnNs / NS_PER_MS) };
+    lane.lose('unknown', 'Docker was restarted, and its log lacks what it had not logged yet', span);
+    lane.anchor(outcome.goesOnNs, lane.position);
+  }
+  if ((await readOn(lane, source, rest, signal)) === 'read') return true;
+  lane.lose('unknown', NO_LONGER_LOGGED, { fromMs: receivedMs, toMs: Date.now() });
+  return false;
 }
 
 interface Start {
@@ -183,7 +250,7 @@ async function findPlace(
 async function beginAfter(
   lane: OutputLane,
   source: OutputSource,
-  tail: Buffer,
+  { tail, attachedNs }: ReadOptions & { readonly tail: Buffer },
   signal: AbortSignal,
 ): Promise<boolean> {
   const untilNs = msToNs(lane.state.receivedMs) + LATER_NS;
@@ -197,18 +264,79 @@ async function beginAfter(
     if (size >= tail.length) break;
   }
   const overlap = overlapWithTail(tail, Buffer.concat(parts));
-  if (oldest !== undefined && overlap >= OVERLAP_BYTES_MIN) {
+  if (oldest !== undefined && Math.min(overlap, size) >= OVERLAP_BYTES_MIN) {
     lane.anchor(oldest.ns, lane.position - overlap);
     return true;
   }
-  lane.lose('unknown', "Docker's log no longer has it");
-  const newerNs = msToNs(lane.state.receivedMs) + NS_PER_MS * 1000n;
-  for await (const { starts } of batchesOf(lane, source, newerNs, undefined, signal)) {
-    const [start] = starts;
-    if (start !== undefined) lane.anchor(start.ns, lane.position);
-    return start !== undefined;
+  const { receivedMs } = lane.state;
+  const next = await firstSince(lane, source, msToNs(receivedMs) + NEWER_NS, signal);
+  const fromAttach = attachedNs !== undefined && (next === undefined || next.ns >= attachedNs);
+  const toNs = fromAttach ? attachedNs : next?.ns;
+  const toMs = toNs === undefined ? Date.now() : Number(toNs / NS_PER_MS);
+  lane.lose('unknown', NO_LONGER_LOGGED, { fromMs: receivedMs, toMs });
+  if (next === undefined || fromAttach) return false;
+  // A line that was open is logged as a whole. Another one that begins alike: the piece of a line that is lost is lost, too.
+  const open = tail.subarray(tail.lastIndexOf(NEWLINE) + 1);
+  const beginsInTail = open.length < tail.length || tail.length === lane.position;
+  const isSame = beginsInTail && next.begin.subarray(0, open.length).equals(open);
+  lane.anchor(next.ns, isSame ? lane.position - open.length : lane.position);
+  // The oldest that a log still has may be the rest of a line.
+  lane.isAnchoredInLine = true;
+  return true;
+}
+
+/**
+ * The stream had been silent for a while, and its last lines were rotated away by another one's. `over`: it goes on with a
+ * message that the lane is anchored at now. `still`: it has not. `unknown`: the log does not reach back to the silence.
+ */
+async function afterSilence(
+  lane: OutputLane,
+  source: OutputSource,
+  tail: Buffer,
+  signal: AbortSignal,
+): Promise<'over' | 'still' | 'unknown'> {
+  const { silentNs, position } = lane.state;
+  // A line that was open is logged when it ends, as a whole; the pieces of a long one bear the time of the first.
+  const openBytes = tail.length - 1 - tail.lastIndexOf(NEWLINE);
+  const isLong = openBytes >= LOG_PIECE_BYTES || (openBytes === tail.length && position > tail.length);
+  if (silentNs === 0n || isLong) return 'unknown';
+  const oldest = await Promise.all(
+    (['stdout', 'stderr'] as const).map((stream) => oldestOf(source, stream, signal)),
+  );
+  if (!oldest.some((ns) => ns !== undefined && ns <= silentNs)) return 'unknown';
+  const next = await firstSince(lane, source, silentNs + 1n, signal);
+  if (next === undefined) return 'still';
+  lane.anchor(next.ns, position - openBytes);
+  return 'over';
+}
+
+async function oldestOf(
+  source: OutputSource,
+  stream: StreamName,
+  signal: AbortSignal,
+): Promise<bigint | undefined> {
+  for await (const [first] of source.readLog({ stream }, signal))
+    if (first !== undefined) return first.stampNs;
+  return undefined;
+}
+
+/** The first message since then, and what it begins with. Looks through the whole log: see `fromAnchor`. */
+async function firstSince(
+  lane: OutputLane,
+  source: OutputSource,
+  sinceNs: bigint,
+  signal: AbortSignal,
+): Promise<(Start & { readonly begin: Buffer }) | undefined> {
+  let before = 0;
+  for await (const { bytes, starts } of batchesOf(lane, source, 0n, undefined, signal)) {
+    const first = starts.find(({ ns }) => ns >= sinceNs);
+    if (first !== undefined) {
+      const begin = bytes.subarray(first.at - before, first.at - before + LOG_PIECE_BYTES);
+      return { ...first, begin };
+    }
+    before += bytes.length;
   }
-  return false;
+  return undefined;
 }
 
 interface Batch {

@@ -3,6 +3,7 @@
 // newer deimos may ask.
 
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
+import type { Build } from './builds.ts';
 
 export type Request =
   /** Accept the pending request of this container. Answered when it is accepted, durably. */
@@ -23,15 +24,34 @@ export const LINE_BYTES_MAX = 4096;
 
 const WITH_CONTAINER = ['run', 'hold', 'update', 'destroy'] as const;
 
+/** A request, and whose it is. */
+export interface Asked {
+  readonly request: Request;
+  /** undefined where it was not said. */
+  readonly by: Build | undefined;
+}
+
+export function requestLine(request: Request, by: Build): string {
+  return `${JSON.stringify({ ...request, by })}\n`;
+}
+
 /** undefined for anything that is not a request of this protocol. */
-export function parseRequestLine(line: string): Request | undefined {
+export function parseRequestLine(line: string): Asked | undefined {
   const value = parseObject(line);
   if (value === undefined || !('op' in value)) return undefined;
-  if (value.op === 'ready') return { op: 'ready' };
+  const by = 'by' in value ? parseBuild(value.by) : undefined;
+  if (value.op === 'ready') return { request: { op: 'ready' }, by };
   const op = WITH_CONTAINER.find((name) => name === value.op);
   if (op === undefined || !('container' in value) || typeof value.container !== 'string') return undefined;
   const container = mesosContainerId(value.container);
-  return container === undefined ? undefined : { op, container };
+  return container === undefined ? undefined : { request: { op, container }, by };
+}
+
+function parseBuild(value: unknown): Build | undefined {
+  if (typeof value !== 'object' || value === null || !('version' in value) || !('records' in value))
+    return undefined;
+  const { version, records } = value;
+  return typeof version === 'string' && typeof records === 'number' ? { version, records } : undefined;
 }
 
 /** undefined for anything that is not a reply. */

@@ -8,7 +8,7 @@ import { type EndCause, OUTSIDE_CAUSES, type Outcome } from '../container/termin
 import { readJsonFact } from '../host/facts.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import { parseRegistered, type RequestRecord } from '../state/records.ts';
-import { hasFact } from '../state/store.ts';
+import { hasFact, readTermination } from '../state/store.ts';
 
 /** The slave's --recovery_timeout where it does not say. */
 const RECOVERY_TIMEOUT_MS = 15 * 60_000;
@@ -53,11 +53,12 @@ export function restoreLife(paths: ContainerPaths, request: RequestRecord): Life
     runTask: hasFact(paths.runTask),
     ...(outcome === undefined ? {} : { outcome }),
     ...(wantedEnd === undefined ? {} : { wantedEnd }),
+    ...(hasFact(paths.destroyed) ? { dismissed: 'destroy' } : {}),
   };
 }
 
 function phaseOf(paths: ContainerPaths, outcome: Outcome | undefined): Life['phase'] {
-  if (hasFact(paths.termination)) return 'reported';
+  if (readTermination(paths) !== undefined) return 'reported';
   return outcome === undefined ? 'looking' : 'reporting';
 }
 

@@ -3,11 +3,11 @@
 
 import { chmodSync, closeSync, constants, openSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { Fault, isFault, oneLine } from '../fault.ts';
-import { removeSync } from '../host/facts.ts';
+import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
+import { putAside, removeSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { rootPaths } from '../state/layout.ts';
-import { LINE_BYTES_MAX, parseRequestLine, type Reply, type Request } from './protocol.ts';
+import { type Asked, LINE_BYTES_MAX, parseRequestLine, type Reply, type Request } from './protocol.ts';
 
 /** Callers at once: two hundred containers with a few calls each. More wait in the listen queue's place. */
 const CONNECTIONS_MAX = 1024;
@@ -18,20 +18,28 @@ export interface RequestServer {
   close(): void;
 }
 
-/** Binds the socket of `root`, 0600. `answer` throws a Fault to refuse in words. */
+export interface RequestHandlers {
+  /** Throws a Fault to refuse in words. */
+  readonly answer: (request: Request) => Promise<void>;
+  /** false: it is left to the next supervisor, which the caller will find, or start. */
+  readonly isOurs: (asked: Asked) => boolean;
+}
+
+/** Binds the socket of `root`, 0600. */
 export async function serveRequests(
   root: string,
-  answer: (request: Request) => Promise<void>,
+  handlers: RequestHandlers,
   log: Log,
 ): Promise<RequestServer> {
   const paths = rootPaths(root);
+  putAside(paths.socket, (there) => there.isSocket());
   removeSync(paths.socket);
   const directory = openSync(paths.supervisor, constants.O_RDONLY | constants.O_DIRECTORY);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    takeLine(socket, answer, log);
+    takeLine(socket, handlers, log);
   });
   server.maxConnections = CONNECTIONS_MAX;
   try {
@@ -61,7 +69,7 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-function takeLine(socket: Socket, answer: (request: Request) => Promise<void>, log: Log): void {
+function takeLine(socket: Socket, { answer, isOurs }: RequestHandlers, log: Log): void {
   let text = '';
   socket.setEncoding('utf8');
   socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
@@ -77,11 +85,12 @@ function takeLine(socket: Socket, answer: (request: Request) => Promise<void>, l
     }
     socket.removeAllListeners('data');
     socket.setTimeout(0);
-    const request = parseRequestLine(text.slice(0, end));
+    const asked = parseRequestLine(text.slice(0, end));
+    if (asked !== undefined && !isOurs(asked)) return void socket.destroy();
     const reply =
-      request === undefined
+      asked === undefined
         ? Promise.resolve<Reply>({ ok: false, detail: 'the supervisor does not know this request' })
-        : replyTo(request, answer, log);
+        : replyTo(asked.request, answer, log);
     void reply.then((value) => socket.end(`${JSON.stringify(value)}\n`));
   });
 }
@@ -95,7 +104,8 @@ async function replyTo(
     await answer(request);
     return { ok: true };
   } catch (error) {
-    if (!isFault(error)) log.error('a request failed by a bug', { op: request.op, error: oneLine(error) });
+    if (!isFault(error) && errnoOf(error) === undefined)
+      log.error('a request failed by a bug', { op: request.op, error: oneLine(error) });
     return { ok: false, detail: oneLine(error) };
   }
 }

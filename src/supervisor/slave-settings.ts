@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../fault.ts';
 import { readJsonFact } from '../host/facts.ts';
-import { isAlive, parseProcess } from '../host/processes.ts';
+import { isNotedAlive, type NotedProcess, parseNotedCaller } from '../host/processes.ts';
 import { parseSlaveSsl, type SlaveSsl } from '../mesos/slave-ssl.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -45,17 +45,22 @@ export class SlaveSettings {
   }
 
   #lookUp(request: RequestRecord): SlaveSsl | undefined {
-    const { workDirectory, task } = request;
-    const facts = workDirectory === undefined ? [] : [rootPaths(this.#root).slave(workDirectory)];
-    for (const fact of [...facts, containerPaths(this.#root, task.containerId).waitSeen]) {
-      const slave = parseProcess(readJsonFact(fact));
-      if (slave === undefined || !isAlive(slave)) continue;
+    for (const slave of livingSlaves(this.#root, request)) {
       const environment = environmentOf(slave.pid);
       // Read, and not another's: the pid was not given away meanwhile.
-      if (environment !== undefined && isAlive(slave)) return parseSlaveSsl(environment);
+      if (environment !== undefined && isNotedAlive(slave)) return parseSlaveSsl(environment);
     }
     return sslAtLaunch(request);
   }
+}
+
+/** The slave that called `recover` last, and the one that called `wait` for this container last, if they live. */
+export function livingSlaves(root: string, { workDirectory, task }: RequestRecord): readonly NotedProcess[] {
+  const facts = workDirectory === undefined ? [] : [rootPaths(root).slave(workDirectory)];
+  return [...facts, containerPaths(root, task.containerId).waitSeen].flatMap((fact) => {
+    const slave = parseNotedCaller(readJsonFact(fact));
+    return slave !== undefined && isNotedAlive(slave) ? [slave] : [];
+  });
 }
 
 /** undefined where it cannot be read, or is empty: of a process that has overwritten it or is ending. */

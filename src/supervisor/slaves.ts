@@ -15,6 +15,11 @@ const CONNECT_TRIES = 4;
 const REFUSED_MS = 10_000;
 const REFUSED_PAUSE_MS_MAX = 2_000;
 
+/** A link that breaks sooner counts as one that did not come about: whoever closes at once is not asked again at once. */
+const STEADY_LINK_MS = 10_000;
+/** That messages do not reach a slave, or do again, is said this often at most. */
+const TROUBLE_EVERY_MS = 60_000;
+
 export interface SlaveWatcher {
   there(): void;
   /** `why`, where somebody is there, but TLS with him does not come about. */
@@ -41,6 +46,16 @@ interface Entry {
   linkSsl: SlaveSsl | undefined;
   /** Ends the pause between two tries. */
   poke: () => void;
+  trouble: Trouble | undefined;
+}
+
+/** Messages do not reach a slave, or did not. Times in milliseconds since the process began. */
+interface Trouble {
+  readonly sinceMs: number;
+  /** When trouble with this slave was said last, be it this one or one before. */
+  readonly toldMs: number;
+  readonly told: boolean;
+  readonly over: boolean;
 }
 
 export class Slaves {
@@ -69,12 +84,12 @@ export class Slaves {
     entry.failures = 0;
     if (before === undefined) {
       this.#entries.set(key, entry);
-      void this.#connect(slave, key, entry);
+      this.#begin(slave, key, entry);
     } else if (entry.link?.open !== true) entry.poke();
     else if (isAsWanted(entry)) queueMicrotask(() => entry.watchers.has(watcher) && watcher.there());
     else {
       entry.link.close();
-      void this.#connect(slave, key, entry);
+      this.#begin(slave, key, entry);
     }
   }
 
@@ -95,23 +110,70 @@ export class Slaves {
     return this.#entries.get(formatUpid(slave))?.link?.open === true;
   }
 
-  /** Sends a message; Fault `host` if the slave is not there. */
-  async post(slave: Upid, message: string, body: Uint8Array, from: Upid): Promise<'taken' | 'unknown'> {
-    const link = this.#entries.get(formatUpid(slave))?.link;
-    if (link === undefined || !link.open) {
-      throw new Fault('host', `no link to the slave ${formatUpid(slave)}`);
+  /**
+   * Sends a message, unless it is not wanted any more when its turn comes; Fault `host` if the slave is not there. What goes
+   * wrong is logged here, once for all who send.
+   */
+  async post(
+    slave: Upid,
+    message: string,
+    body: Uint8Array,
+    from: Upid,
+    isWanted?: () => boolean,
+  ): Promise<'taken' | 'unknown' | 'withdrawn'> {
+    const key = formatUpid(slave);
+    const entry = this.#entries.get(key);
+    if (entry?.link?.open !== true) throw new Fault('host', `no link to the slave ${key}`);
+    try {
+      const answer = await entry.link.post(message, body, from, this.#signal, isWanted);
+      if (answer === 'taken') this.#judge(key, entry, undefined);
+      if (answer === 'unknown') this.#judge(key, entry, 'the slave does not know itself under its address');
+      return answer;
+    } catch (error) {
+      if (!this.#signal.aborted) this.#judge(key, entry, oneLine(error));
+      throw error;
     }
-    return await link.post(message, body, from, this.#signal);
+  }
+
+  /** Notes whether the slave can be reached: `why` not. */
+  #judge(key: string, entry: Entry, why: string | undefined): void {
+    const before = entry.trouble;
+    const nowMs = performance.now();
+    if (why === undefined) {
+      if (before === undefined || before.over) return;
+      entry.trouble = { ...before, over: true };
+      const durationMs = Math.round(nowMs - before.sinceMs);
+      if (before.told) this.#log.info('messages reach the slave again', { slave: key, durationMs });
+      return;
+    }
+    const isNew = before === undefined || before.over;
+    if (!isNew && before.told) return;
+    const told = before === undefined || nowMs - before.toldMs >= TROUBLE_EVERY_MS;
+    if (told)
+      this.#log.warning('messages do not reach the slave, will be tried again', { slave: key, error: why });
+    entry.trouble = {
+      sinceMs: isNew ? nowMs : before.sinceMs,
+      toldMs: told ? nowMs : before.toldMs,
+      ...{ told, over: false },
+    };
+  }
+
+  #begin(slave: Upid, key: string, entry: Entry): void {
+    entry.failures = 0;
+    void this.#connect(slave, key, entry);
   }
 
   /** Until the link stands; who watches is told once that the slave is away. */
   async #connect(slave: Upid, key: string, entry: Entry): Promise<void> {
     const wanted = (): boolean => this.#entries.get(key) === entry && !this.#signal.aborted;
-    entry.failures = 0;
     for (const [watcher, { ssl }] of entry.watchers) entry.watchers.set(watcher, newWatch(ssl));
     while (wanted()) {
       const ssl = sslOf(entry);
-      const link = new SlaveLink(slave, { ssl, onBroken: () => this.#broken(slave, key, entry) });
+      const stood = { sinceMs: performance.now() };
+      const link = new SlaveLink(slave, {
+        ssl,
+        onBroken: () => void this.#broken(slave, key, entry, performance.now() - stood.sinceMs),
+      });
       let why: string | undefined;
       entry.link = link;
       entry.linkSsl = ssl;
@@ -122,6 +184,7 @@ export class Slaves {
           link.close();
           continue;
         }
+        stood.sinceMs = performance.now();
         if (ssl !== undefined)
           this.#log.debug('link to a slave with SSL', { slave: key, secure: link.secure });
         for (const watcher of [...entry.watchers.keys()]) watcher.there();
@@ -151,6 +214,7 @@ export class Slaves {
       watch.toldAway = true;
       enough.push(watcher);
     }
+    if (enough.length > 0 && why === undefined) this.#judge(key, entry, 'nobody listens there');
     if (enough.length > 0 && why !== undefined)
       this.#log.error('no TLS with the slave', { slave: key, error: why });
     for (const watcher of enough) watcher.away(why);
@@ -163,16 +227,28 @@ export class Slaves {
     entry.poke = () => {};
   }
 
-  #broken(slave: Upid, key: string, entry: Entry): void {
+  async #broken(slave: Upid, key: string, entry: Entry, stoodMs: number): Promise<void> {
+    const broken = entry.link;
     if (this.#entries.get(key) !== entry) return;
+    entry.failures = stoodMs >= STEADY_LINK_MS ? 0 : entry.failures + 1;
+    this.#judge(key, entry, 'the slave closed the link');
     for (const watcher of [...entry.watchers.keys()]) watcher.away();
     // Those that go on without it keep watching: it may be back, or the connection alone may have broken.
-    if (entry.watchers.size > 0 && this.#entries.get(key) === entry) void this.#connect(slave, key, entry);
+    if (entry.failures > 0) await this.#pause(pauseMs(entry.failures - 1), entry);
+    const isWatched = entry.watchers.size > 0 && this.#entries.get(key) === entry && !this.#signal.aborted;
+    if (isWatched && entry.link === broken) await this.#connect(slave, key, entry);
   }
 }
 
 function newEntry(): Entry {
-  return { watchers: new Map(), failures: 0, link: undefined, linkSsl: undefined, poke: () => {} };
+  return {
+    watchers: new Map(),
+    failures: 0,
+    link: undefined,
+    linkSsl: undefined,
+    poke: () => {},
+    trouble: undefined,
+  };
 }
 
 function newWatch(ssl: () => SlaveSsl | undefined): Watch {

@@ -3,10 +3,10 @@
 
 import type { DockerId } from '../container/identity.ts';
 import type { Engine } from '../docker/engine.ts';
-import { oneLine } from '../fault.ts';
+import { errnoOf, oneLine } from '../fault.ts';
 import { readJsonFact } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { rest } from '../host/pauses.ts';
+import { pauseMs, rest } from '../host/pauses.ts';
 import { isNotedAlive, parseNoted } from '../host/processes.ts';
 
 /** After the grace: until SIGKILL is sent through Docker once more, and then to the pid itself. */
@@ -23,7 +23,7 @@ export interface Stopping {
 }
 
 /**
- * Its stop signal, after the grace SIGKILL. `signal` is aborted when the container has ended; the promise rejects with its
+ * Its stop signal, after the grace SIGKILL, again and again. `signal` is aborted when the container has ended; the promise rejects with its
  * reason then. May be called again, with a shorter grace.
  */
 export async function stopContainer(
@@ -31,8 +31,11 @@ export async function stopContainer(
   graceMs: number,
   signal: AbortSignal,
 ): Promise<void> {
+  const said = new Set<string>();
   const failed = (what: string, error: unknown): void => {
-    if (!signal.aborted) log.warning(`${what} failed`, { error: oneLine(error) });
+    if (signal.aborted || said.has(what)) return;
+    said.add(what);
+    log.warning(`${what} failed`, { error: oneLine(error) });
   };
   const begin = (what: string, work: (engine: Engine) => Promise<unknown>): void => {
     void ask(what, work).catch((error: unknown) => failed(what, error));
@@ -52,11 +55,53 @@ export async function stopContainer(
     await rest(KILL_AFTER_MS, signal);
   }
   log.warning('the container does not end, killing it', { graceMs });
-  begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
-  await rest(KILL_PID_AFTER_MS, signal);
-  const found = parseNoted(readJsonFact(init));
-  if (found !== undefined && isNotedAlive(found)) {
-    log.warning('Docker does not end the container, killing its init', { pid: found.pid });
-    process.kill(found.pid, 'SIGKILL');
+  for (let n = 0; ; n++) {
+    begin('killing the container', (engine) => engine.kill(id, 'SIGKILL', signal));
+    await rest(KILL_PID_AFTER_MS, signal);
+    tryKillInit({ init, log }, n === 0, failed);
+    // It may be the host that lacks something just now, or a kernel that waits for a disk.
+    await rest(pauseMs(n), signal);
   }
+}
+
+/**
+ * For a container of which Docker has not yet said anything: its noted init is killed once the bounds of stopContainer are
+ * over. `signal` is aborted when Docker has answered; the promise rejects with its reason then.
+ */
+export async function killUnseen(
+  { init, log, onKill }: Pick<Stopping, 'init' | 'log'> & { readonly onKill: () => void },
+  graceMs: number,
+  signal: AbortSignal,
+): Promise<never> {
+  await rest(graceMs + KILL_AFTER_MS + KILL_PID_AFTER_MS, signal);
+  onKill();
+  for (let n = 0; ; n++) {
+    tryKillInit({ init, log }, n === 0, (what, error) => {
+      if (n === 0) log.warning(`${what} failed`, { error: oneLine(error) });
+    });
+    await rest(pauseMs(n), signal);
+  }
+}
+
+function tryKillInit(
+  { init, log }: Pick<Stopping, 'init' | 'log'>,
+  isFirst: boolean,
+  failed: (what: string, error: unknown) => void,
+): void {
+  try {
+    const pid = killInit(init);
+    if (pid !== undefined && isFirst)
+      log.warning('Docker does not end the container, killing its init', { pid });
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    failed('killing the init of the container', error);
+  }
+}
+
+/** The one that was noted, if it still lives: its pid. */
+function killInit(init: string): number | undefined {
+  const found = parseNoted(readJsonFact(init));
+  if (found === undefined || !isNotedAlive(found)) return undefined;
+  process.kill(found.pid, 'SIGKILL');
+  return found.pid;
 }

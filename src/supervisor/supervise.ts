@@ -2,20 +2,23 @@
 // names that slaves know, and takes up every container that is not at its end. What it holds in memory is a cache.
 // Exactly one lives for a root: the lock decides, and only its holder touches the socket.
 
-import { writeFileSync } from 'node:fs';
 import type { MesosContainerId } from '../container/identity.ts';
 import { removeLeftDialogues } from '../docker/cli-dialogue.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { endLeftovers } from '../host/child.ts';
-import { removeAbandoned } from '../host/facts.ts';
+import { removeAbandoned, removeSync } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
+import { lowerOomScore } from '../host/oom-score.ts';
+import { OpenFiles } from '../host/open-files.ts';
 import { rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
 import { parseUpid } from '../mesos/upid.ts';
-import { containerPaths, rootPaths } from '../state/layout.ts';
-import type { RequestRecord } from '../state/records.ts';
-import { removeFinished } from '../state/retention.ts';
+import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
+import { oddEntries } from '../state/odd-entries.ts';
+import { REQUEST_VERSION, type RequestRecord } from '../state/records.ts';
+import { removeFinished, removeIfFinished } from '../state/retention.ts';
+import { noteRecords } from '../state/root.ts';
 import {
   accept,
   admission,
@@ -23,56 +26,89 @@ import {
   listIds,
   needsSupervisor,
   readRequest,
+  readTermination,
   withdraw,
 } from '../state/store.ts';
+import { type Build, isExecutableReplaced, makesRoom } from './builds.ts';
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
 import { Hooks, tidyHooks } from './hooks.ts';
 import { Keeper, type KeeperParts } from './keeper.ts';
+import { letGoOrDie } from './let-go.ts';
+import { lostRequest } from './lost-request.ts';
 import { MemoryWatch } from './memory-watch.ts';
-import type { Request } from './protocol.ts';
+import type { Asked, Request } from './protocol.ts';
 import { ExecutorReporter } from './reporter.ts';
 import { termsOf } from './restore.ts';
 import { serveRequests } from './server.ts';
-import { SlaveSettings, sslAtLaunch } from './slave-settings.ts';
+import { livingSlaves, SlaveSettings, sslAtLaunch } from './slave-settings.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
 import { Turns } from './turns.ts';
 
 /** With nothing to look after for this long the supervisor ends. */
 const IDLE_MS = 60_000;
 const IDLE_LOOK_MS = 1_000;
+/** A supervisor that holds the lock and has no socket is on its way in or out; for so long its successor waits. */
+const HANDOVER_MS = 10_000;
+const HANDOVER_LOOK_MS = 50;
 /** States are looked through for what may go this often. */
 const RETENTION_EVERY_MS = 10 * 60_000;
+/** For so long a state that is not to be kept is looked at each second: its end is yet to be delivered, by a wait that wakes. */
+const DELIVERY_BOUND_MS = 60_000;
 /** So many health checks begin at once: Docker takes some 0.1 s of a processor for each. */
 const CHECKS_AT_ONCE = 4;
-/** Out of the OOM killer's first choice, where we may say so. */
-const OOM_SCORE_ADJUST = '-900';
+/** A task that runs has seven files open; one that is being started, with what it fetches, up to so many. */
+const FILES_OF_START = 16;
+/** Kept free of new tasks: for those that run, which end, are stopped and asked about, and for calls and slaves to be heard. */
+const FILES_KEPT_FREE = 64;
+/** With so few for so long, since somebody has lowered the limit, we go: the next supervisor begins with its own. */
+const FILES_TOO_FEW = 16;
+const FILES_TOO_FEW_MS = 10_000;
 
 export interface SuperviseOptions {
   readonly root: string;
   /** For a service unit: wait for the lock, never end for want of work. */
   readonly stay: boolean;
   readonly log: Log;
+  /** Our own, to see that it was replaced. */
+  readonly executable: string;
+  readonly version: string;
   /** Aborted when the process is asked to end: containers go on, and the next supervisor takes them up. */
   readonly signal: AbortSignal;
 }
 
-/** Runs until there is nothing to do, or until aborted. Returns at once where another supervisor lives (without `stay`). */
+/**
+ * Runs until there is nothing to do, another build is to take over, or aborted. Returns at once where another supervisor
+ * lives (without `stay`).
+ */
 export async function supervise(options: SuperviseOptions): Promise<void> {
-  const { root, stay, log, signal } = options;
-  using lock = await takeLock(rootPaths(root).supervisorLock, stay, signal);
+  const { root, stay, log, executable } = options;
+  const own: Build = { version: options.version, records: REQUEST_VERSION };
+  using lock = await takeLock(root, stay, options.signal);
   if (lock === undefined) {
     log.debug('another supervisor lives', { root });
     return;
   }
-  adjustOomScore(log);
-  log.info('supervisor starts', { root, pid: process.pid });
+  if (!lowerOomScore()) log.debug('the OOM score cannot be lowered', {});
+  noteRecords(root);
+  log.info('supervisor starts', { root, pid: process.pid, version: own.version });
+  const relieved = new AbortController();
+  const isOurs = ({ by }: Asked): boolean => {
+    if (by === undefined || !makesRoom(own, by, () => isExecutableReplaced(executable))) return true;
+    if (!relieved.signal.aborted) log.info('another build takes over', { version: by.version });
+    // Nobody finds us any more; and who sees that waits for the lock.
+    removeSync(rootPaths(root).socket);
+    relieved.abort();
+    return false;
+  };
+  const signal = AbortSignal.any([options.signal, relieved.signal]);
   const supervisor = new Supervisor(root, log);
   try {
     removeLeftDialogues();
     await supervisor.restore();
-    const server = await serveRequests(root, (request) => supervisor.answer(request), log);
+    const answer = (request: Request): Promise<void> => supervisor.answer(request);
+    const server = await serveRequests(root, { answer, isOurs }, log);
     try {
       supervisor.resume();
       await supervisor.live(stay, signal);
@@ -80,26 +116,30 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
       server.close();
     }
   } finally {
-    await supervisor.abandon();
+    await letGoOrDie(supervisor.abandon(), log);
     log.info('supervisor ends', { root });
   }
 }
 
-async function takeLock(path: string, stay: boolean, signal: AbortSignal): Promise<FileLock | undefined> {
+async function takeLock(root: string, stay: boolean, signal: AbortSignal): Promise<FileLock | undefined> {
+  const { supervisorLock, socket } = rootPaths(root);
+  const deadline = Date.now() + HANDOVER_MS;
   for (;;) {
-    const lock = await tryLock(path);
-    if (lock !== undefined || !stay) return lock;
-    await rest(IDLE_LOOK_MS, signal).catch(() => {});
+    const lock = await tryLock(supervisorLock);
+    if (lock !== undefined) return lock;
+    if (!stay && (hasFact(socket) || Date.now() > deadline)) return undefined;
+    await rest(stay ? IDLE_LOOK_MS : HANDOVER_LOOK_MS, signal).catch(() => {});
     if (signal.aborted) return undefined;
   }
 }
 
-function adjustOomScore(log: Log): void {
+/** How long a state is kept; for ever where another release has to say. */
+function keepMs(paths: ContainerPaths): number {
   try {
-    writeFileSync('/proc/self/oom_score_adj', OOM_SCORE_ADJUST);
+    return (readRequest(paths)?.config.state.keepSeconds ?? 0) * 1000;
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    log.debug('the OOM score cannot be lowered', { error: errnoOf(error) });
+    if (!isFault(error, 'protocol')) throw error;
+    return Number.POSITIVE_INFINITY;
   }
 }
 
@@ -111,6 +151,8 @@ class Supervisor {
   readonly #accepting = new Map<MesosContainerId, Promise<void>>();
   /** Containers that could not be taken up at the start, being tried again right now. */
   readonly #takingUp = new Map<MesosContainerId, Promise<void>>();
+  /** Ended, and not to be kept once that has been delivered; until when to look. */
+  readonly #undelivered = new Map<MesosContainerId, number>();
   readonly #leaving = new AbortController();
   readonly #port = new ExecutorPort({
     onRefused: (why) => this.#log.warning('refused at the executor port', { error: why }),
@@ -120,6 +162,8 @@ class Supervisor {
   readonly #hosts: DockerHosts;
   readonly #checkTurns = new Turns(CHECKS_AT_ONCE);
   readonly #memoryWatch = new MemoryWatch();
+  readonly #files = new OpenFiles();
+  readonly #filesAtFirst = this.#files.limit;
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
@@ -133,6 +177,8 @@ class Supervisor {
 
   /** Knows every container again, and listens under their names. Docker is not asked yet. */
   async restore(): Promise<void> {
+    const { supervisor, slaves } = rootPaths(this.#root);
+    for (const directory of [supervisor, slaves]) removeAbandoned(directory);
     const { ids, foreign } = listIds(this.#root);
     if (foreign.length > 0)
       this.#log.warning('entries that are no states are left alone', { count: foreign.length });
@@ -151,12 +197,19 @@ class Supervisor {
     }
   }
 
-  /** Until idle for long enough, or aborted. */
+  /** Until idle for long enough, without enough files for too long, or aborted. */
   async live(stay: boolean, signal: AbortSignal): Promise<void> {
     let tidied = 0;
+    let hadFilesAt = Date.now();
     while (!signal.aborted) {
+      if (!this.#isLimitLowered()) hadFilesAt = Date.now();
+      else if (Date.now() - hadFilesAt > FILES_TOO_FEW_MS) {
+        this.#log.error('the limit on open files was lowered too far: the next supervisor takes over', {});
+        return;
+      }
       if (this.#keepers.size > 0 || this.#accepting.size > 0) this.#busySince = Date.now();
       else if (!stay && Date.now() - this.#busySince > IDLE_MS) return;
+      this.#removeDelivered();
       if (Date.now() - tidied > RETENTION_EVERY_MS) {
         tidied = Date.now();
         this.#tidy();
@@ -190,9 +243,10 @@ class Supervisor {
   }
 
   async #run(id: MesosContainerId): Promise<void> {
+    // What is under way may be the request of a launch that was killed, and withdrawn: this one is looked at by itself.
+    for (let under = this.#accepting.get(id); under !== undefined; under = this.#accepting.get(id))
+      await under.catch(() => {});
     if (this.#keepers.has(id)) return;
-    const under = this.#accepting.get(id);
-    if (under !== undefined) return await under;
     const accepting = this.#acceptNew(id).finally(() => this.#accepting.delete(id));
     this.#accepting.set(id, accepting);
     await accepting;
@@ -205,6 +259,7 @@ class Supervisor {
       await this.#hold(id);
       return;
     }
+    this.#refuseWithoutFiles();
     const request = readRequest(paths);
     if (request === undefined) throw new Fault('not-found', `there is no request for container ${id}`);
     const keeper = await this.#make(request, 'new');
@@ -213,13 +268,31 @@ class Supervisor {
       await keeper.abandon();
       throw new Fault('refused', 'the supervisor ends');
     }
-    if (!accept(paths)) {
+    try {
+      if (!accept(paths)) throw new Fault('refused', `the launch of container ${id} was withdrawn`);
+    } catch (error) {
+      // A disk that refuses may do so behind the decision: then the container's `wait` has it taken up.
       await keeper.abandon();
-      throw new Fault('refused', `the launch of container ${id} was withdrawn`);
+      throw error;
     }
     this.#keepers.set(id, keeper);
     this.#log.info('accepted', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
     keeper.tell({ type: 'begin' });
+  }
+
+  /** One that was too low from the beginning is so for the next supervisor, too. */
+  #isLimitLowered(): boolean {
+    return this.#files.limit < this.#filesAtFirst && this.#files.left < FILES_TOO_FEW;
+  }
+
+  /** Before there are too few for the tasks that run. */
+  #refuseWithoutFiles(): void {
+    const starting = [...this.#keepers.values()].filter((keeper) => keeper.isStarting).length;
+    if (this.#files.left - FILES_OF_START * (starting + this.#accepting.size) < FILES_KEPT_FREE)
+      throw new Fault(
+        'host',
+        `the limit on open files is too low for another task beside ${this.#keepers.size} (ulimit -n, LimitNOFILE)`,
+      );
   }
 
   async #hold(id: MesosContainerId): Promise<void> {
@@ -232,7 +305,8 @@ class Supervisor {
     }
     const keeper = this.#keepers.get(id);
     if (keeper !== undefined) return await keeper.lock();
-    if (!hasFact(paths.termination)) throw new Fault('not-found', `container ${id} is not known here`);
+    if (readTermination(paths) === undefined)
+      throw new Fault('not-found', `container ${id} is not known here`);
   }
 
   async #takeUp(id: MesosContainerId): Promise<void> {
@@ -257,9 +331,14 @@ class Supervisor {
     try {
       const paths = containerPaths(this.#root, id);
       if (!needsSupervisor(paths)) return undefined;
+      for (const { name, what } of oddEntries(paths))
+        this.#log.warning('an entry of a state is left alone', { mesosId: id, entry: name, what });
       const request = readRequest(paths);
-      if (request === undefined) this.#log.error('a state cannot be read and is left alone', { mesosId: id });
-      return request;
+      if (request !== undefined) return request;
+      this.#log.error('the request of a container cannot be read: only its end will be told', {
+        mesosId: id,
+      });
+      return lostRequest(paths, id);
     } catch (error) {
       this.#log.error('a state cannot be read and is left alone', { mesosId: id, error: oneLine(error) });
       return undefined;
@@ -299,6 +378,7 @@ class Supervisor {
     const slave = parseUpid(request.task.slavePid ?? '');
     const ip = reporting ? await findableAt(this.#port, slave, sslAtLaunch(request), log) : LOOPBACK;
     const ssl = () => this.#settings.sslNow(request);
+    const slaveProcess = () => livingSlaves(root, request)[0];
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
     const memoryWatch = this.#memoryWatch;
@@ -309,7 +389,7 @@ class Supervisor {
       reporter: reporting
         ? (tell) =>
             new ExecutorReporter({
-              ...{ paths, request, port: this.#port, ip, ssl, slaves: this.#slaves, log, tell },
+              ...{ paths, request, port: this.#port, ip, ssl, slaveProcess, slaves: this.#slaves, log, tell },
             })
         : undefined,
       docker: (tell, onProgress) =>
@@ -320,7 +400,8 @@ class Supervisor {
       onDone: () => {
         this.#keepers.delete(id);
         this.#busySince = Date.now();
-        if (request.config.state.keepSeconds === 0) this.#tidy();
+        if (request.config.state.keepSeconds > 0) return;
+        this.#undelivered.set(id, Date.now() + DELIVERY_BOUND_MS);
       },
     };
     return new Keeper(parts, from);
@@ -328,7 +409,7 @@ class Supervisor {
 
   /** Opens the executor port when the first command task needs it. */
   async #listen(configured: number | undefined): Promise<void> {
-    this.#listening ??= listenForSlaves(this.#port, this.#root, configured, this.#log);
+    this.#listening ??= listenForSlaves(this.#port, this.#root, configured, this.#log, this.#leaving.signal);
     try {
       await this.#listening;
     } catch (error) {
@@ -343,16 +424,31 @@ class Supervisor {
     }
   }
 
+  #removeDelivered(): void {
+    this.#removing(() => {
+      const now = Date.now();
+      for (const [id, until] of this.#undelivered) {
+        if (this.#keepers.has(id) || this.#accepting.has(id)) continue;
+        if (removeIfFinished(this.#root, id, now) || now > until) this.#undelivered.delete(id);
+      }
+    });
+  }
+
   /** Removes states that have been kept for long enough. */
   #tidy(): void {
-    try {
+    this.#removing(() => {
       const now = Date.now();
       const removed = removeFinished(this.#root, now, (id, finishedMs, paths) => {
         if (this.#keepers.has(id) || this.#accepting.has(id)) return false;
-        const keepSeconds = readRequest(paths)?.config.state.keepSeconds ?? 0;
-        return now - finishedMs >= keepSeconds * 1000;
+        return now - finishedMs >= keepMs(paths);
       });
       if (removed.length > 0) this.#log.info('old states removed', { count: removed.length });
+    });
+  }
+
+  #removing(work: () => void): void {
+    try {
+      work();
     } catch (error) {
       if (!isFault(error) && errnoOf(error) === undefined) throw error;
       this.#log.warning('old states could not be removed', { error: oneLine(error) });

@@ -370,7 +370,7 @@ describe('state and locks, of containers that wait for a Docker that is away', (
     assert.deepEqual(
       new Set(rows.map((row) => row[4])),
       new Set([
-        ...['lock', 'wake'].map((name) => `${root}/supervisor/${name}`).filter(existsSync),
+        ...['lock', 'start', 'wake'].map((name) => `${root}/supervisor/${name}`).filter(existsSync),
         ...launched.flatMap(({ containerId }) =>
           ['launch', 'wait', 'destroy'].map((name) => `${root}/mesos/${containerId}/lock/${name}`),
         ),

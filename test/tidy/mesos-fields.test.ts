@@ -5,11 +5,12 @@
 // *since* is compared with nothing.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Fields, Message } from '../../src/mesos/codec.ts';
 import * as messages from '../../src/mesos/messages.ts';
+import { cellsOf, citedIn, hasString, testText, wrongCitation } from './citations.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -34,11 +35,10 @@ function rowsOf(page: string): Row[] {
   let message = '';
   for (const line of page.split('\n')) {
     message = /^### (\S+)$/.exec(line)?.[1] ?? message;
-    const cells = /^\| (.*) \|$/.exec(line)?.[1]?.split(/ *(?<!\\)\| */) ?? [];
+    const cells = cellsOf(line);
     const [field = '', number = '', , does = '', tests = ''] = cells;
     if (cells.length === 0 || field === 'field' || field === '---') continue;
-    const cited = tests.split('<br>').map((one) => one.trim().replaceAll('\\|', '|'));
-    rows.push({ field: `${message}.${field}`, number, does, tests: cited.filter((one) => one !== '') });
+    rows.push({ field: `${message}.${field}`, number, does, tests: citedIn(tests) });
   }
   return rows;
 }
@@ -56,18 +56,6 @@ function tablesOf(module: Readonly<Record<string, unknown>>): Tables {
 
 function isMessage(value: unknown): value is Message<Fields> {
   return typeof value === 'object' && value !== null && 'fields' in value && 'index' in value;
-}
-
-/** The text of a test file by its name below test/ without `.test.ts`; undefined where there is none. */
-function testText(name: string): string | undefined {
-  const path = `${root}/test/${name}.test.ts`;
-  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
-}
-
-/** Whether a test of that name stands in the file: as a whole string, in the quotes that it happens to have. */
-function hasTest(text: string, name: string): boolean {
-  const quoted = ["'", '"', '`'].map((quote) => `${quote}${name.replaceAll(quote, `\\${quote}`)}${quote}`);
-  return quoted.some((one) => text.includes(one));
 }
 
 interface Held {
@@ -92,10 +80,8 @@ function breaches({ rows, tables, textOf }: Held): string[] {
     if (does === '') found.push(`${field}: nothing is said of it`);
     if (tests.length === 0 && !isIgnored) found.push(`${field}: no test holds it`);
     for (const cited of tests) {
-      const [, file = '', title = ''] = /^(\S+) › (.+)$/.exec(cited) ?? [];
-      const text = textOf(file);
-      if (text === undefined) found.push(`${field}: there is no test file ${file || cited}`);
-      else if (!hasTest(text, title)) found.push(`${field}: ${file} has no test '${title}'`);
+      const wrong = wrongCitation(cited, textOf, hasString);
+      if (wrong !== undefined) found.push(`${field}: ${wrong}`);
     }
   }
   for (const [message, fields] of tables)

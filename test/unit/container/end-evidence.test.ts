@@ -32,11 +32,12 @@ const exited = (exitCode: number) => ({ exitCode, oomKilled: false, removing: fa
 
 /** By itself, with status 0, under a daemon that has seen all of it. */
 const PLAIN: EndEvidence = {
+  toldStatus: undefined,
   inspected: exited(0),
   history: remembers(start, die(0)),
   daemonSinceMs: undefined,
   daemonEndsContainers: undefined,
-  daemonWasAway: false,
+  daemonAwaySinceMs: undefined,
   hostRestarted: false,
   oomSeen: false,
   memoryLimitBytes: LIMIT,
@@ -95,7 +96,7 @@ const WHO: readonly (readonly [
   ['itself, while that daemon came back', { ...without, history: remembers(die(0)) }, undefined],
   [
     'itself, while a daemon was away that ends nothing',
-    { ...liveRestore, history: remembers(), daemonWasAway: true },
+    { ...liveRestore, history: remembers(), daemonAwaySinceMs: 1 },
     undefined,
   ],
   [
@@ -106,38 +107,38 @@ const WHO: readonly (readonly [
   ['nobody knows: too many events since', { ...without, history: forgot() }, undefined],
   [
     'the daemon: too many events since, but it was away',
-    { ...without, history: forgot(), daemonWasAway: true },
+    { ...without, history: forgot(), daemonAwaySinceMs: 1 },
     'docker-stopped',
   ],
   [
     'the daemon, which refuses to tell',
-    { ...without, history: undefined, daemonWasAway: true },
+    { ...without, history: undefined, daemonAwaySinceMs: 1 },
     'docker-stopped',
   ],
   ['itself, under a daemon that refuses to tell', { ...without, history: undefined }, undefined],
   [
     'itself, under a daemon that refuses to tell what it does',
-    { history: remembers(), daemonWasAway: true },
+    { history: remembers(), daemonAwaySinceMs: 1 },
     undefined,
   ],
   [
     'itself, under a daemon that was there',
-    { ...under, history: remembers(), daemonWasAway: true },
+    { ...under, history: remembers(), daemonAwaySinceMs: 1 },
     undefined,
   ],
   [
     'itself, under a daemon that has forgotten it',
-    { ...under, history: forgot(), daemonWasAway: true },
+    { ...under, history: forgot(), daemonAwaySinceMs: 1 },
     undefined,
   ],
   [
     'itself, under one that refuses to tell',
-    { ...under, history: undefined, daemonWasAway: true },
+    { ...under, history: undefined, daemonAwaySinceMs: 1 },
     undefined,
   ],
   [
     'somebody, under a daemon that was there and has forgotten its start',
-    { ...under, history: forgot(kill(TERM), die(0)), daemonWasAway: true },
+    { ...under, history: forgot(kill(TERM), die(0)), daemonAwaySinceMs: 1 },
     'docker-signal',
   ],
   ['an earlier daemon, however much has been since', { ...since, history: forgot() }, 'docker-stopped'],
@@ -164,6 +165,56 @@ describe('a container was ended by', () => {
       assert.equal(outcome.kind === 'exited' ? outcome.outside : outcome.kind, outside);
     });
   }
+});
+
+describe('an end that no daemon has seen', () => {
+  const unseen = { ...PLAIN, ...liveRestore, inspected: exited(3), history: remembers() };
+  const span = { fromMs: 0, toMs: END_MS };
+  const unseenOf = (evidence: Partial<EndEvidence>) => {
+    const outcome = judge({ ...unseen, ...evidence });
+    return outcome.kind === 'exited' ? outcome.unseen : outcome;
+  };
+  test('keeps its status; what was written meanwhile is nowhere', () => {
+    assert.deepEqual(judge(unseen), {
+      ...{ kind: 'exited', exitCode: 3, oomKilled: false, memoryLimitBytes: LIMIT },
+      unseen: span,
+    });
+    const daemonAwaySinceMs = END_MS - SECOND_MS;
+    assert.deepEqual(unseenOf({ daemonAwaySinceMs }), { ...span, fromMs: daemonAwaySinceMs });
+    // Noticed when it was back.
+    assert.deepEqual(unseenOf({ daemonAwaySinceMs: END_MS + SECOND_MS }), span);
+  });
+  test('has no status where Docker says 255: so it calls what it does not know', () => {
+    const outcome = judge({ ...unseen, inspected: exited(255) });
+    assert.deepEqual(outcome, {
+      kind: 'lost',
+      why: 'Docker was restarted about when the container ended, and says 255, as it does of an end that it has not seen',
+      unseen: span,
+    });
+    // That memory ended it the kernel knows.
+    assert.equal(judge({ ...unseen, inspected: exited(255), oomSeen: true }).kind, 'exited');
+  });
+  test('was seen by whom we asked for it, though that forgot it since: its status, and all of its output', () => {
+    for (const exitCode of [0, 3, 255]) {
+      assert.deepEqual(judge({ ...unseen, inspected: exited(255), toldStatus: exitCode }), {
+        ...{ kind: 'exited', exitCode, oomKilled: false, memoryLimitBytes: LIMIT },
+      });
+    }
+  });
+  test('is not one that it tells of, may have forgotten, or brought itself', () => {
+    for (const evidence of [
+      { history: remembers(die(255)) },
+      { history: remembers(start) },
+      { history: forgot() },
+      { history: undefined },
+      { daemonEndsContainers: true },
+      { daemonEndsContainers: undefined },
+      { hostRestarted: true },
+    ]) {
+      assert.equal(unseenOf(evidence), undefined);
+      assert.equal(judge({ ...unseen, ...evidence, inspected: exited(255) }).kind, 'exited');
+    }
+  });
 });
 
 describe('a container that is gone', () => {

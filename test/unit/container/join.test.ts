@@ -113,6 +113,20 @@ describe('join', () => {
     );
   });
 
+  it('never has less in both than there is, where the log can be asked no more', () => {
+    fc.assert(
+      fc.property(cases, ([stream, a, b, c, d]) => {
+        const [base, began, seen, wrote] = order(stream, a, b, c, d);
+        const held = stream.subarray(began, seen);
+        const window = logged(stream.subarray(0, wrote)).text.subarray(base);
+        if (held.length > 0) assert.ok(overlapWithTail(window, held) >= base + window.length - began);
+      }),
+      { numRuns: 600 },
+    );
+    assert.equal(overlapWithTail(Buffer.from('one\ntwo\n'), Buffer.from('two\nthree\n')), 4);
+    assert.equal(overlapWithTail(Buffer.from('one\ntwo\n'), Buffer.from('three\n')), 0);
+  });
+
   it('finds the place in a repetitive stream once nothing moves', () => {
     const stream = Buffer.from('y\n'.repeat(1000));
     const held = stream.subarray(600);
@@ -145,8 +159,9 @@ describe('overlapWithTail', () => {
         fc.string({ unit: fc.constantFrom('a', 'b') }),
         fc.string({ unit: fc.constantFrom('a', 'b') }),
         (x, y) => {
-          const lengths = Array.from({ length: Math.min(x.length, y.length) + 1 }, (_, n) => n);
-          const longest = Math.max(...lengths.filter((n) => x.endsWith(y.slice(0, n))));
+          const lengths = Array.from({ length: x.length }, (_, n) => n + 1);
+          const fits = (n: number): boolean => x.slice(-n).startsWith(y.slice(0, n)) && y !== '';
+          const longest = Math.max(0, ...lengths.filter(fits));
           assert.equal(overlapWithTail(Buffer.from(x), Buffer.from(y)), longest);
         },
       ),

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import {
   endingOf,
+  isDestroyed,
   type Life,
   type LifeEvent,
   type LifeTerms,
@@ -34,6 +35,7 @@ export class LifeWorld {
     registered: boolean;
     runTask: boolean;
     wantedEnd?: Life['wantedEnd'];
+    destroyed?: true;
     outcome?: Outcome;
     terminated: boolean;
   } = { registered: false, runTask: false, terminated: false };
@@ -87,8 +89,15 @@ export class LifeWorld {
       case 'note-end':
         this.#disk.wantedEnd = step.end;
         return;
+      case 'note-destroyed':
+        this.#disk.destroyed = true;
+        return;
       case 'note-run-task':
         this.#disk.runTask = true;
+        return;
+      case 'kill-unseen':
+        assert.equal(this.life.phase, 'looking');
+        assert.notEqual(this.life.wantedEnd, undefined);
         return;
       case 'stop':
         this.#stopAsked = true;
@@ -96,6 +105,7 @@ export class LifeWorld {
       case 'report':
         assert.ok(this.life.terms.reporting, 'reported where nobody listens');
         assert.equal(this.#terminalReport, undefined, `state ${step.state} after a terminal one`);
+        assert.ok(!isDestroyed(this.life), `state ${step.state} to a slave that has destroyed it`);
         assert.ok(
           step.state === TaskState.RUNNING || !this.#checking,
           `state ${step.state} while it is checked`,
@@ -114,6 +124,7 @@ export class LifeWorld {
         assert.ok(this.life.terms.checked, 'told of a health that nobody checks');
         assert.equal(this.#terminalReport, undefined, 'health after a terminal state');
         assert.ok(this.#toldRunning, 'health before RUNNING');
+        assert.ok(!isDestroyed(this.life), 'health told to a slave that has destroyed it');
         return;
       case 'begin-checks':
         assert.ok(!this.#checking, 'checked twice at once');
@@ -176,6 +187,7 @@ export class LifeWorld {
   #fire(timer: TimerName): void {
     this.#timers.delete(timer);
     if (timer === 'wait-seen') this.tell({ type: 'forgotten' });
+    else if (timer === 'run-task') this.tell({ type: 'run-task-late', task: 'active' });
     else this.tell({ type: 'timeout', timer });
   }
 
@@ -217,7 +229,7 @@ export class LifeWorld {
       for (const kill of [false, true]) told.push({ type: 'health', health, text: 'sick', kill });
       told.push({ type: 'health', health: { healthy: true, failures: 0 }, text: 'well', kill: false });
     }
-    if (this.#disk.registered) told.push({ type: 'run-task' });
+    if (this.#disk.registered) told.push({ type: 'run-task' }, { type: 'reconnected' });
     const actions = told.map((event) => () => this.tell(event));
     if (this.life.terms.reporting && !this.#disk.registered) {
       for (const event of [
@@ -272,7 +284,7 @@ export class LifeWorld {
   /** The supervisor dies and comes back: as restore.ts makes a life of the state directory. */
   #crash(): void {
     this.story.push('crash');
-    const { registered, runTask, wantedEnd, outcome, terminated } = this.#disk;
+    const { registered, runTask, wantedEnd, destroyed, outcome, terminated } = this.#disk;
     this.#works = [];
     this.#recording = undefined;
     this.#followed = false;
@@ -289,6 +301,7 @@ export class LifeWorld {
       runTask,
       ...(outcome === undefined ? {} : { outcome }),
       ...(wantedEnd === undefined ? {} : { wantedEnd }),
+      ...(destroyed === undefined ? {} : { dismissed: 'destroy' }),
     };
     this.tell({ type: 'resume' });
   }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   ACKNOWLEDGEMENT_TIMEOUT_MS,
   endingOf,
+  isDestroyed,
   type Life,
   type LifeEvent,
   type LifeTerms,
@@ -39,7 +40,7 @@ function nameOf(step: Step): string {
     case 'report':
       return `report ${step.state}`;
     case 'arm':
-      return `arm ${step.timer} ${step.ms}`;
+      return `arm ${step.timer} ${step.ms}${step.timer === 'run-task' && step.anew ? ' anew' : ''}`;
     case 'disarm':
       return `disarm ${step.timer}`;
     case 'report-health':
@@ -48,6 +49,8 @@ function nameOf(step: Step): string {
       return `begin-checks${step.resumed ? ' resumed' : ''}`;
     case 'stop':
       return `stop ${step.graceMs}`;
+    case 'kill-unseen':
+      return `kill-unseen ${step.graceMs}`;
     case 'note-end':
       return `note-end ${step.end.cause} ${step.end.graceMs}`;
     case 'record':
@@ -126,9 +129,11 @@ describe('a life without accidents', () => {
       'disarm run-task',
       'start',
     ]);
-    const silent = live(created.life, { type: 'timeout', timer: 'run-task' });
-    assert.deepEqual(silent.steps, ['note-end no-run-task 2000', 'record never-started']);
-    assert.deepEqual(live(silent.life, { type: 'recorded' }).steps, TERMINATE);
+    for (const task of ['active', 'ended', 'unknown'] as const) {
+      const silent = live(created.life, { type: 'run-task-late', task });
+      assert.deepEqual(silent.steps, ['note-end no-run-task 2000', 'record never-started']);
+      assert.deepEqual(live(silent.life, { type: 'recorded' }).steps, TERMINATE);
+    }
   });
 });
 
@@ -136,13 +141,13 @@ describe('a wanted end', () => {
   it('is carried out in each phase as far as that phase can', () => {
     const note = 'note-end destroy 2000';
     const table: readonly (readonly [at: Phase, steps: readonly string[], then: Phase])[] = [
-      ['looking', [note], 'looking'],
+      ['looking', [note, 'kill-unseen 2000'], 'looking'],
       ['preparing', [note, 'cancel', 'record never-started'], 'recording'],
       ['creating', [note], 'creating'],
       ['created', [note, 'record never-started'], 'recording'],
       ['starting', [note], 'starting'],
       ['running', [note, 'stop 2000'], 'running'],
-      ['recording', [], 'recording'],
+      ['recording', ['note-destroyed'], 'recording'],
       ['reporting', TERMINATE, 'reported'],
       ['reported', [], 'reported'],
     ];
@@ -159,13 +164,32 @@ describe('a wanted end', () => {
     const table: readonly (readonly [Phase, LifeEvent, readonly string[]])[] = [
       ['creating', { type: 'created' }, ['record never-started']],
       ['creating', { type: 'failed', why: 'no' }, ['record never-started']],
-      ['starting', { type: 'started' }, ['report 1', 'apply-limits', 'stop 2000']],
+      ['starting', { type: 'started' }, ['apply-limits', 'stop 2000']],
       ['looking', { type: 'found', docker: 'absent' }, ['record never-started']],
       ['looking', { type: 'found', docker: 'created' }, ['record never-started']],
-      ['looking', { type: 'found', docker: 'running' }, ['follow', 'report 1', 'apply-limits', 'stop 2000']],
+      ['looking', { type: 'found', docker: 'running' }, ['follow', 'apply-limits', 'stop 2000']],
     ];
     for (const [phase, event, steps] of table)
       assert.deepEqual(live({ ...base, phase }, event).steps, steps, phase);
+  });
+
+  it('by the framework, while it was being started, does not hide that it ran; one by the slave is told to nobody', () => {
+    for (const [cause, first] of [
+      ['kill', ['report 1']],
+      ['shutdown', ['report 1']],
+      ['destroy', []],
+      ['no-run-task', []],
+    ] as const) {
+      const wantedEnd = { cause, graceMs: 2_000 };
+      const life: Life = {
+        ...newLife(TERMS),
+        registration: 'done',
+        runTask: true,
+        phase: 'starting',
+        wantedEnd,
+      };
+      assert.deepEqual(live(life, { type: 'started' }).steps, [...first, 'apply-limits', 'stop 2000'], cause);
+    }
   });
 
   it('for a slave that cannot be spoken with is a failure with the reason, in whatever phase, told by `wait` alone', () => {
@@ -192,12 +216,42 @@ describe('a wanted end', () => {
     assert.deepEqual(later.life.outcome, { kind: 'never-started' });
   });
 
+  it('that was noted before a crash needs no answer of Docker either', () => {
+    const wantedEnd = { cause: 'kill', graceMs: 7 } as const;
+    const { steps } = live({ ...newLife(TERMS), runTask: true, wantedEnd }, { type: 'resume' });
+    assert.deepEqual(steps, ['dial', 'look', 'kill-unseen 7', 'arm wait-seen 60000']);
+  });
+
   it('keeps its first cause, and a later one can only shorten the grace', () => {
     const running = live(newLife(TERMS), ...toRunning).life;
     const killed = live(running, { type: 'kill', graceMs: 30_000 });
     assert.deepEqual(killed.steps, ['note-end kill 30000', 'stop 30000']);
     assert.deepEqual(live(killed.life, { type: 'kill', graceMs: 60_000 }).steps, []);
-    assert.deepEqual(live(killed.life, { type: 'destroy' }).steps, ['note-end kill 2000', 'stop 2000']);
+    assert.deepEqual(live(killed.life, { type: 'shutdown' }).steps, ['note-end kill 2000', 'stop 2000']);
+  });
+
+  it('is not told of once the slave destroys what was to end already: that it was asked for once more is noted', () => {
+    const killed = live(live(newLife(TERMS), ...toRunning).life, { type: 'kill', graceMs: 30_000 });
+    const destroyed = live(killed.life, { type: 'destroy' });
+    assert.deepEqual(destroyed.steps, ['note-end kill 2000', 'stop 2000', 'note-destroyed']);
+    assert.deepEqual(live(destroyed.life, { type: 'destroy' }).steps, []);
+    const over = live(destroyed.life, ENDED, { type: 'recorded' });
+    assert.deepEqual(over.steps.slice(-TERMINATE.length), TERMINATE);
+    assert.ok(!over.steps.some((step) => step.startsWith('report')));
+  });
+
+  it('is of one that nobody asks for any more, whenever it was destroyed', () => {
+    const lives = [
+      [],
+      toRunning,
+      [...toRunning, ENDED],
+      [...toRunning, ENDED, { type: 'recorded' }],
+    ] as const;
+    for (const events of lives) {
+      const { life } = live(newLife(TERMS), ...events);
+      assert.equal(isDestroyed(life), false);
+      assert.equal(isDestroyed(live(life, { type: 'destroy' }).life), true);
+    }
   });
 
   it('has the grace of the message, else of the task, else of the configuration', () => {
@@ -269,6 +323,51 @@ describe('a wanted end', () => {
   it('by ShutdownExecutor waits for its acknowledgement no longer than the slave lets us', () => {
     const { steps } = live(newLife(TERMS), ...toRunning, { type: 'shutdown' }, ENDED, { type: 'recorded' });
     assert.deepEqual(steps, ['report 4', `arm acknowledgement ${SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS}`]);
+  });
+});
+
+describe('a task that has ended by itself, whose end is still being recorded', () => {
+  const recording = live(newLife(TERMS), ...toRunning, ENDED).life;
+  const away = live(newLife(TERMS), ...toRunning, { type: 'slave-away' }, ENDED).life;
+
+  it('is not told of, nor any acknowledgement waited for, once the slave destroys it; how it ended stays', () => {
+    for (const life of [recording, away]) {
+      const destroyed = live(life, { type: 'destroy' });
+      assert.deepEqual([destroyed.steps, destroyed.life.phase], [['note-destroyed'], 'recording']);
+      assert.deepEqual(live(destroyed.life, { type: 'destroy' }, { type: 'shutdown' }).steps, []);
+      const over = live(destroyed.life, { type: 'shutdown' }, { type: 'recorded' });
+      assert.deepEqual(over.steps, TERMINATE);
+      assert.deepEqual(endingOf(over.life), endingOf(life));
+    }
+  });
+
+  it('counts as destroyed also when its end has been told', () => {
+    const over = live(recording, { type: 'recorded' }, { type: 'acknowledged' }).life;
+    const destroyed = live(over, { type: 'destroy' });
+    assert.deepEqual([isDestroyed(over), isDestroyed(destroyed.life), destroyed.steps], [false, true, []]);
+  });
+
+  it('is as little told of by a supervisor that comes after a crash, and nothing is started again', () => {
+    const restored: Life = {
+      ...newLife(TERMS),
+      ...{ registration: 'done', runTask: true, dismissed: 'destroy', phase: 'reporting', outcome: EXITED },
+    };
+    assert.deepEqual(live(restored, { type: 'resume' }).steps, TERMINATE);
+    const { outcome: _lost, ...before } = restored;
+    const looking = live({ ...before, phase: 'looking' }, { type: 'resume' }).life;
+    assert.deepEqual(live(looking, ENDED, { type: 'recorded' }).steps, TERMINATE);
+    assert.deepEqual(endingOf(live(looking, ENDED).life), endingOf(restored));
+    for (const docker of ['absent', 'created'] as const)
+      assert.deepEqual(live(looking, { type: 'found', docker }).steps, ['record never-started']);
+  });
+
+  it('is told of, and waited for no longer than a slave that shuts it down lets us', () => {
+    const { life, steps } = live(recording, { type: 'shutdown' });
+    assert.deepEqual(steps, []);
+    assert.deepEqual(live(life, { type: 'recorded' }).steps, [
+      'report 2',
+      `arm acknowledgement ${SHUTDOWN_ACKNOWLEDGEMENT_TIMEOUT_MS}`,
+    ]);
   });
 });
 
@@ -464,10 +563,29 @@ describe('taken up after a crash', () => {
     assert.deepEqual([held.life.phase, held.steps], ['created', []]);
     const start = ['note-run-task', 'disarm run-task', 'start'];
     assert.deepEqual(live(held.life, { type: 'run-task' }).steps, start);
-    assert.deepEqual(live(held.life, { type: 'timeout', timer: 'run-task' }).steps, start);
+    assert.deepEqual(live(held.life, { type: 'run-task-late', task: 'active' }).steps, start);
+  });
+
+  it('between Registered and RunTask, and the slave no more counts the task among those that are to run: it is given up', () => {
+    const registered: Life = { ...newLife(TERMS), registration: 'done' };
+    const held = live(registered, resume, { type: 'found', docker: 'created' });
+    for (const task of ['ended', 'unknown'] as const)
+      assert.deepEqual(live(held.life, { type: 'run-task-late', task }).steps, [
+        'note-end no-run-task 2000',
+        'record never-started',
+      ]);
+  });
+
+  it('between Registered and RunTask, the slave having died as well: its return is waited for', () => {
+    const registered: Life = { ...newLife(TERMS), registration: 'done' };
+    const held = live(registered, resume, { type: 'found', docker: 'created' });
     const away = live(held.life, { type: 'slave-away' });
-    assert.deepEqual(away.steps, ['arm recovery 900000']);
-    assert.deepEqual(live(away.life, { type: 'timeout', timer: 'run-task' }).steps, start);
+    assert.deepEqual(away.steps, ['disarm run-task', 'arm recovery 900000']);
+    assert.deepEqual(live(away.life, { type: 'run-task-late', task: 'active' }).steps, []);
+    const back = live(away.life, { type: 'reconnected' });
+    assert.deepEqual(back.steps, [`arm run-task ${RUN_TASK_PRESUMED_MS} anew`]);
+    const there = live(back.life, { type: 'slave-there' });
+    assert.deepEqual(there.steps, ['disarm recovery', `arm run-task ${RUN_TASK_PRESUMED_MS}`]);
   });
 
   it('a repeated Register that is answered with "I have you" means the same', () => {
@@ -479,6 +597,30 @@ describe('taken up after a crash', () => {
     );
     assert.equal(life.registration, 'done');
     assert.deepEqual(steps, [`arm run-task ${RUN_TASK_PRESUMED_MS}`]);
+  });
+});
+
+describe('a slave that restarts between Registered and RunTask', () => {
+  it('takes the task for launched: RunTask counts as come, and the task is started', () => {
+    const created = live(newLife(TERMS), ...toCreated).life;
+    const back = live(created, { type: 'slave-away' }, { type: 'reconnected' });
+    assert.deepEqual(back.steps, [`arm run-task ${RUN_TASK_PRESUMED_MS} anew`]);
+    const there = live(back.life, { type: 'slave-there' });
+    assert.deepEqual(there.steps, ['disarm recovery', `arm run-task ${RUN_TASK_PRESUMED_MS}`]);
+    assert.deepEqual(live(there.life, { type: 'run-task-late', task: 'active' }).steps, [
+      'note-run-task',
+      'disarm run-task',
+      'start',
+    ]);
+    const killed = live(there.life, { type: 'kill' }).life;
+    assert.equal(killed.outcome?.kind, 'never-started');
+  });
+
+  it('has nothing to hand over where the task runs already, or is over', () => {
+    for (const events of [toRunning, toReporting]) {
+      const life = live(newLife(TERMS), ...events).life;
+      assert.deepEqual(next(life, { type: 'reconnected' }), { life, steps: [] });
+    }
   });
 });
 
@@ -502,7 +644,15 @@ const anyOutcome: fc.Arbitrary<Outcome> = fc.oneof(
 
 const plainEvents = [
   ...(['begin', 'resume', 'progress', 'prepared', 'created', 'started', 'recorded', 'slave-there'] as const),
-  ...(['slave-away', 'already-registered', 'run-task', 'kill', 'shutdown', 'acknowledged'] as const),
+  ...([
+    'slave-away',
+    'already-registered',
+    'reconnected',
+    'run-task',
+    'kill',
+    'shutdown',
+    'acknowledged',
+  ] as const),
   ...(['destroy', 'forgotten'] as const),
 ].map((type): LifeEvent => ({ type }));
 
@@ -517,9 +667,8 @@ const anyEvent: fc.Arbitrary<LifeEvent> = fc.oneof(
   fc
     .record({ healthy: fc.boolean(), failures: fc.nat(5), text: fc.string(), kill: fc.boolean() })
     .map(({ text, kill, ...health }): LifeEvent => ({ type: 'health', health, text, kill })),
-  fc
-    .constantFrom('run-task', 'acknowledgement', 'recovery')
-    .map((timer): LifeEvent => ({ type: 'timeout', timer })),
+  fc.constantFrom('active', 'ended', 'unknown').map((task): LifeEvent => ({ type: 'run-task-late', task })),
+  fc.constantFrom('acknowledgement', 'recovery').map((timer): LifeEvent => ({ type: 'timeout', timer })),
 );
 
 describe('any life', () => {
@@ -565,7 +714,10 @@ describe('any life', () => {
         assert.equal(JSON.stringify(life), before, 'pure');
         assert.deepEqual(after, next(life, event), 'the same again');
         if (life.phase === 'reported' && event.type !== 'resume')
-          assert.deepEqual(after, { life, steps: [] });
+          assert.deepEqual(after, {
+            life: event.type === 'destroy' ? { ...life, dismissed: 'destroy' } : life,
+            steps: [],
+          });
         if (after.life.phase === 'reported' && life.phase !== 'reported')
           assert.deepEqual(after.steps.slice(-2), [{ type: 'terminate' }, { type: 'clean-up' }]);
       }),

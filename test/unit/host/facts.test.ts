@@ -1,9 +1,9 @@
 // One fact, one file: whole or absent, for every reader at any moment.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { isFault } from '../../../src/fault.ts';
+import { errnoOf, isFault } from '../../../src/fault.ts';
 import {
   readFact,
   readJsonFact,
@@ -54,14 +54,16 @@ test('writing replaces a symlink and does not follow it', async () => {
   assert.equal(readFact(directory.at('fact')), 'new');
 });
 
-test('what is not there is undefined; what is torn is no JSON; a symlink is not read', async () => {
+test('what is not there is undefined; what is torn is no JSON; a symlink and a directory are no facts', async () => {
   await using directory = await tempDirectory();
   assert.equal(readFact(directory.at('absent')), undefined);
   assert.equal(readFact(directory.at('absent/deeper')), undefined);
   writeFileSync(directory.at('torn'), '{"version":1,"ta');
   assert.equal(readJsonFact(directory.at('torn')), undefined);
   symlinkSync(directory.at('torn'), directory.at('link'));
-  assert.throws(() => readFact(directory.at('link')), { code: 'ELOOP' });
+  assert.equal(readFact(directory.at('link')), undefined);
+  mkdirSync(directory.at('directory'));
+  assert.equal(readFact(directory.at('directory')), undefined);
 });
 
 test('a FIFO in the place of a fact does not hold the reader up', async () => {
@@ -79,15 +81,29 @@ test('of two that rename one file the first has it, and the second is told so', 
   assert.equal(removeSync(directory.at('accepted')), false);
 });
 
-test('a directory that cannot be written fails, and nothing half done stays', async () => {
+test('what cannot be written is said in words, and has the system’s code', async () => {
   await using directory = await tempDirectory();
-  mkdirSync(directory.at('taken'));
-  assert.throws(
-    () => writeFactSync(directory.at('absent/fact'), 'x'),
-    (error) => !isFault(error),
-  );
-  await assert.rejects(writeFact(directory.at('taken'), 'x'));
-  assert.ok(!readdirSync(directory.path).some((name) => name === 'taken.tmp'));
+  const path = directory.at('absent/fact');
+  const said = (error: unknown): boolean =>
+    isFault(error, 'host') &&
+    errnoOf(error) === 'ENOENT' &&
+    error.message === `cannot write ${path}: no such file or directory`;
+  assert.throws(() => writeFactSync(path, 'x'), said);
+  await assert.rejects(writeFact(path, 'x'), said);
+});
+
+test('a directory in the place of a fact is kept beside it, with what is in it', async () => {
+  await using directory = await tempDirectory();
+  for (const write of [writeFactSync, writeFact]) {
+    mkdirSync(directory.at('fact'));
+    writeFileSync(directory.at('fact/precious'), 'mine');
+    await write(directory.at('fact'), 'x');
+    assert.equal(readFact(directory.at('fact')), 'x');
+    const [beside = assert.fail()] = readdirSync(directory.path).filter((name) => name.includes('foreign'));
+    assert.equal(readFileSync(directory.at(`${beside}/precious`), 'utf8'), 'mine');
+    rmSync(directory.path, { recursive: true });
+    mkdirSync(directory.path);
+  }
 });
 
 test('what a killed writer left half way is removed, what a living one is about to rename is not', async () => {

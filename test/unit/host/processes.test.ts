@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { symlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   formatIdentity,
@@ -11,6 +12,8 @@ import {
   parseIdentity,
   processStat,
 } from '../../../src/host/processes.ts';
+import { output } from '../../support/command.ts';
+import { tempDirectory } from '../../support/temp.ts';
 
 test('a process is itself until it has ended; another start time is another process', async () => {
   const child = spawn('sleep', ['60']);
@@ -39,3 +42,23 @@ test('an identity survives being written into an argv, and nothing else is one',
   for (const text of ['', '12', '12:', ':3', 'a:b', '1:2:3', '-1:2'])
     assert.equal(parseIdentity(text), undefined, text);
 });
+
+for (const [name, isCaller] of [
+  ['mesos-slave', true],
+  ['mesos-agent', true],
+  ['tini', false],
+] as const)
+  test(`the caller whose pid is 1 is ${isCaller ? 'a slave in a container of its own' : 'no caller but the init that took its place'} where it is ${name}`, async () => {
+    await using directory = await tempDirectory();
+    const first = directory.at(name);
+    symlinkSync('/bin/sh', first);
+    const url = new URL('../../../src/host/processes.ts', import.meta.url).href;
+    const source = `import { callerOfSession, parseNotedCaller, noted } from ${JSON.stringify(url)};
+      const caller = callerOfSession();
+      console.log(caller?.pid ?? 'nobody', caller && parseNotedCaller(JSON.parse(JSON.stringify(noted(caller))))?.pid);`;
+    // As a slave calls: through a leader of a session of its own, beside what else it does.
+    const calls = `setsid --wait sh -c '"$@"; exit $?' sh "$@"; exit $?`;
+    const node = [process.execPath, '--input-type=module', '-e', source];
+    const own = ['--pid', '--fork', '--mount-proc', first, '-c', calls, name, ...node];
+    assert.equal((await output(['unshare', ...own])).trim(), isCaller ? '1 1' : 'nobody undefined');
+  });

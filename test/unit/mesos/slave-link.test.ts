@@ -218,6 +218,28 @@ describe('SlaveLink', () => {
     );
   });
 
+  it('sends nothing that is not wanted any more when its turn comes', async () => {
+    const link = await connected();
+    let release: (text: string) => void = () => {};
+    answer = ({ connection }) => {
+      release = (text) => connection.write(text);
+      return undefined;
+    };
+    const facts = { wanted: true };
+    const first = link.post('M', Buffer.from('1'), FROM);
+    const second = link.post('M', Buffer.from('2'), FROM, undefined, () => facts.wanted);
+    const third = link.post('M', Buffer.from('3'), FROM);
+    while (requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    facts.wanted = false;
+    answer = () => TAKEN;
+    release(TAKEN);
+    assert.deepEqual([await first, await second, await third], ['taken', 'withdrawn', 'taken']);
+    assert.deepEqual(
+      requests.map(({ body }) => body),
+      ['1', '3'],
+    );
+  });
+
   it('refuses an answer that is none', async () => {
     const link = await connected();
     for (const text of ['HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n', 'garbage\n']) {

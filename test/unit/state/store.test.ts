@@ -24,6 +24,7 @@ import {
   accept,
   admission,
   createState,
+  finishRemovals,
   listIds,
   needsSupervisor,
   noteDockerId,
@@ -32,6 +33,7 @@ import {
   withdraw,
   writeRequest,
 } from '../../../src/state/store.ts';
+import { mountSmallDisk } from '../../support/small-disk.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 function id(text: string) {
@@ -77,6 +79,28 @@ test('ids that could be paths are no ids', () => {
     mesosContainerId('097bb7e3-6899-459e-b5f5-5ab97c714b83'),
     '097bb7e3-6899-459e-b5f5-5ab97c714b83',
   );
+});
+
+test('a root of which a killed launch has made no more than the directory has no states', async () => {
+  await using directory = await tempDirectory();
+  const root = directory.at('root');
+  mkdirSync(root, { mode: 0o700 });
+  assert.deepEqual(listIds(root), { ids: [], foreign: [] });
+  finishRemovals(root);
+});
+
+test('a root on a disk that is read-only is refused for that', async () => {
+  await using directory = await tempDirectory();
+  await using disk = await mountSmallDisk(directory.at('disk'));
+  assert.ok(await disk.setReadOnly());
+  const root = `${disk.path}/deep/root`;
+  assert.throws(
+    () => prepareRoot(root),
+    (error) =>
+      isFault(error, 'host') && /^cannot make .*\/deep\/root: read-only file system$/.test(error.message),
+  );
+  await disk.setWritable();
+  assert.equal(prepareRoot(root), root);
 });
 
 test('accepting and withdrawing exclude each other, and each may be repeated', async () => {
@@ -174,9 +198,15 @@ test('a state may go when its end was delivered and its container is gone, and n
   const now = Date.now();
   accept(paths);
   assert.equal(needsSupervisor(paths), true);
-  for (const fact of [paths.termination, paths.removed]) {
-    assert.equal(finishedAtMs(paths, now), undefined);
-    writeFactSync(fact, '');
+  const termination = JSON.stringify({ killed: false, message: 'ended', reasons: [] });
+  const facts = [
+    [paths.removed, ''],
+    [paths.termination, termination.slice(0, -1)],
+    [paths.termination, termination],
+  ] as const;
+  for (const [fact, content] of facts) {
+    assert.deepEqual([needsSupervisor(paths), finishedAtMs(paths, now)], [true, undefined]);
+    writeFactSync(fact, content);
   }
   assert.equal(needsSupervisor(paths), false);
   assert.equal(finishedAtMs(paths, now), undefined);

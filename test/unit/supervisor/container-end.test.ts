@@ -32,9 +32,14 @@ interface Answers {
   readonly bridge?: string;
   /** By SIGKILL; the kernel's log tells of a kill for memory, which Docker does not. */
   readonly logged?: boolean;
+  readonly liveRestore?: boolean;
+  /** As which Docker has noted the end; 0. */
+  readonly exitCode?: number;
+  /** We wanted the end. */
+  readonly isStopped?: boolean;
 }
 
-/** The outcome of a container that ended with status 0 at END, without live restore; `end` has it experience things before. */
+/** The outcome of a container that ended at END, unless told otherwise with status 0, without live restore; `end` has it experience things before. */
 async function outcome(
   answers: Answers,
   before = (_end: ContainerEnd) => {},
@@ -47,14 +52,15 @@ async function outcome(
     const path = url.pathname.replace(/^\/v[\d.]+/, '');
     asked.push(path);
     const json = (body: object, status = 200) => response.writeHead(status).end(JSON.stringify(body));
-    if (path === '/info') return json({ LiveRestoreEnabled: false });
+    if (path === '/info') return json({ LiveRestoreEnabled: answers.liveRestore === true });
     if (path === '/networks/bridge')
       return answers.bridge === undefined
         ? json({ message: 'none' }, 404)
         : json({ Created: answers.bridge });
     assert.equal(path, '/events');
     const own = answers.events[Math.min(asking++, answers.events.length - 1)] ?? [];
-    const events = url.searchParams.has('filters') ? own : OTHERS;
+    const all = answers.liveRestore === true ? own : OTHERS;
+    const events = url.searchParams.has('filters') ? own : all;
     return response.end(events.map((one) => `${JSON.stringify(one)}\n`).join(''));
   });
   await new Promise<void>((resolve) => server.listen(directory.at('s'), resolve));
@@ -64,7 +70,8 @@ async function outcome(
     const engine = new Engine({ kind: 'unix', path: directory.at('s') });
     const { signal } = new AbortController();
     const end = new ContainerEnd({
-      ...{ paths, watch: new MemoryWatch(), log: SILENT, signal, isStopped: () => false },
+      ...{ paths, isOfThisBoot: true, watch: new MemoryWatch(), log: SILENT, signal },
+      isStopped: () => answers.isStopped === true,
       isKillForMemoryLogged: async () => answers.logged === true,
       insist: async (_what, work) => await work(engine),
     });
@@ -75,7 +82,7 @@ async function outcome(
       ...{
         id: ID,
         name: 'c',
-        exitCode: answers.logged === true ? 137 : 0,
+        exitCode: answers.logged === true ? 137 : (answers.exitCode ?? 0),
         oomKilled: false,
         error: '',
         finishedAt: at(0),
@@ -125,4 +132,35 @@ test('a daemon that does not say since when it serves: only one that was away si
 test('a kill for memory that only the kernel’s log tells of is one, and is not waited for', async () => {
   const found = await outcome({ events: [[DIE]], bridge: at(-60_000), logged: true });
   assert.deepEqual(found.kind === 'exited' && [found.exitCode, found.oomKilled], [137, true]);
+});
+
+test('a status that the daemon has told as the container ended holds, whatever one that was started since makes of it', async () => {
+  const answers: Answers = { events: [[]], liveRestore: true, exitCode: 255 };
+  const told = await outcome(answers, (end) => {
+    end.told(3);
+    end.daemonAway();
+  });
+  assert.deepEqual(told.kind === 'exited' && [told.exitCode, told.unseen], [3, undefined]);
+  const found = await outcome(answers, (end) => {
+    end.daemonAway();
+    end.told(255);
+  });
+  assert.equal(found.kind, 'lost');
+  const restarted = await outcome(answers, (end) => {
+    end.told(143);
+    end.seenRunning();
+  });
+  assert.equal(restarted.kind, 'lost');
+});
+
+test('of an end that we wanted it is asked whether its output is whole, where the daemon was away', async () => {
+  const answers: Answers = { events: [[]], liveRestore: true, exitCode: 137, isStopped: true };
+  assert.deepEqual((await outcome(answers)).asked, []);
+  const seen = await outcome(answers, (end) => {
+    end.told(137);
+    end.daemonAway();
+  });
+  assert.deepEqual(seen.asked, []);
+  const unseen = await outcome(answers, (end) => end.daemonAway());
+  assert.deepEqual(unseen.kind === 'exited' && unseen.unseen, { fromMs: 0, toMs: END });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import type { Health } from '../../../src/container/health.ts';
@@ -110,5 +110,50 @@ describe('kept updates about health', () => {
       await keep(kept, TaskState.RUNNING, sick(2));
       assert.deepEqual(new KeptUpdates(paths).health, sick(2));
     });
+  });
+});
+
+it('one that cannot be read counts as never made, until another has come behind it', async () => {
+  await withState(async (paths) => {
+    const { RUNNING, FAILED } = TaskState;
+    const before = new KeptUpdates(paths);
+    await keep(before, RUNNING);
+    await keep(before, FAILED);
+    writeFileSync(`${paths.updates}/000002-3`, 'torn');
+    const kept = new KeptUpdates(paths);
+    assert.deepEqual([kept.unreadable, statesOf(kept)], [1, [[RUNNING, undefined]]]);
+    assert.deepEqual([kept.standing(RUNNING), kept.standing(FAILED)], ['kept', 'new']);
+    await keep(kept, FAILED);
+    assert.deepEqual(readdirSync(paths.updates).sort(), ['000001-1', '000002-3', '000003-3']);
+    assert.equal(new KeptUpdates(paths).standing(FAILED), 'kept');
+  });
+});
+
+it('one that was acknowledged and could not be removed is removed later', async () => {
+  await withState(async (paths) => {
+    const kept = new KeptUpdates(paths);
+    const first = await keep(kept, TaskState.RUNNING);
+    const path = `${paths.updates}/000001-1`;
+    // No file: it cannot be unlinked, whoever asks.
+    rmSync(path);
+    mkdirSync(path);
+    assert.ok(kept.acknowledge(first) !== undefined);
+    assert.equal(kept.anyAcknowledged, true);
+    assert.deepEqual(kept.pending, []);
+    rmdirSync(path);
+    writeFileSync(path, '');
+    kept.removeForgotten();
+    assert.deepEqual(readdirSync(paths.updates), []);
+  });
+});
+
+it('one that was kept and not noted before a crash is not made anew once it is acknowledged', async () => {
+  await withState(async (paths) => {
+    const uuid = await keep(new KeptUpdates(paths), TaskState.RUNNING);
+    rmSync(paths.reported);
+    const second = new KeptUpdates(paths);
+    assert.equal(second.standing(TaskState.RUNNING), 'kept');
+    second.acknowledge(uuid);
+    assert.equal(new KeptUpdates(paths).standing(TaskState.RUNNING), 'acknowledged');
   });
 });

@@ -2,7 +2,7 @@
 // which nobody copies, the file ends up with exactly the stream's bytes, or what is missing is reported.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync, truncateSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
@@ -10,9 +10,16 @@ import { TlsFileError } from '../../../src/docker/faults.ts';
 import type { OutputSource } from '../../../src/docker/output.ts';
 import { Fault, isFault } from '../../../src/fault.ts';
 import type { Log } from '../../../src/host/log.ts';
-import { type OutputCopy, type OutputReport, startCopy } from '../../../src/supervisor/output-copy.ts';
+import {
+  type CopyOptions,
+  type OutputCopy,
+  type OutputReport,
+  startCopy,
+} from '../../../src/supervisor/output-copy.ts';
+import { Journal } from '../../../src/supervisor/output-journal.ts';
 import { output } from '../../support/command.ts';
 import { ModelDocker } from '../../support/model-docker.ts';
+import { mountSmallDisk } from '../../support/small-disk.ts';
 import { streams } from '../../support/streams.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
@@ -31,6 +38,10 @@ const step = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('wait' as const), share: fc.integer({ min: 0, max: 300 }) }),
   },
 );
+
+function numbered(lines: number): string {
+  return Array.from({ length: lines }, (_, n) => `number ${n}\n`).join('');
+}
 
 describe('the copy of a stream', { timeout: 120_000 }, () => {
   it('is exact, however often it is interrupted', async () => {
@@ -76,7 +87,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
 
   it('loses nothing of a flood while the place is looked for, and holds back no more than it may', async () => {
     await using directory = await tempDirectory();
-    const lines = Array.from({ length: 400_000 }, (_, n) => `number ${n}\n`).join('');
+    const lines = numbered(400_000);
     const world = new World(directory, Buffer.from(lines));
     await world.open();
     world.docker.emit(1_000_000);
@@ -113,7 +124,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
 
   it('goes on behind its place in a log that has lost its beginning', async () => {
     await using directory = await tempDirectory();
-    const lines = Array.from({ length: 3000 }, (_, n) => `number ${n}\n`).join('');
+    const lines = numbered(3000);
     const world = new World(directory, Buffer.from(lines));
     await world.open();
     world.docker.emit(20_000);
@@ -126,11 +137,252 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     assert.equal(file.toString(), lines);
   });
 
-  it('reports what a log has lost, and goes on with the next line that it has', async () => {
+  it('attaches before it reads the log, so that the task is held up and not its log rotated away', async () => {
     await using directory = await tempDirectory();
-    const lines = Array.from({ length: 3000 }, (_, n) => `number ${n}\n`).join('');
+    const lines = numbered(60_000);
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    await world.open();
+    docker.emit(20_000);
+    await until('some of it', () => world.size() === 20_000);
+    await world.kill();
+    const [attach, readLog] = [docker.attach.bind(docker), docker.readLog.bind(docker)];
+    let isFree = true;
+    docker.attach = async () => {
+      isFree = false;
+      return await attach();
+    };
+    docker.readLog = (query) => {
+      if (isFree) {
+        docker.emit(300_000);
+        docker.rotate(500);
+      }
+      return readLog(query);
+    };
+    docker.emit(10_000);
+    await world.open();
+    docker.emit(10_000);
+    await until('what came meanwhile', () => world.size() === 40_000);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+  });
+
+  it('finds what Docker passes over in a log of several files', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(3000);
     const world = new World(directory, Buffer.from(lines));
     await world.open();
+    for (const size of [5000, 10_000]) {
+      world.docker.emit(5000);
+      await until('some of it', () => world.size() === size);
+      await world.kill();
+      await world.open();
+    }
+    await world.kill();
+    world.docker.emit(10_000);
+    world.docker.passOver(500);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+  });
+
+  it('has the rest of a line that was open when dockerd was killed, and says that something may be missing', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(300);
+    for (const isSupervisorKilled of [false, true]) {
+      const world = new World(directory, Buffer.from(lines));
+      await world.open();
+      world.docker.emit(2006);
+      await until('some of it', () => world.size() === 2006);
+      if (isSupervisorKilled) await world.kill();
+      world.docker.crash();
+      world.docker.emit(500);
+      await world.open();
+      world.docker.emit(300);
+      await until('what came then', () => world.size() >= 2500);
+      const { report, file } = await world.finish();
+      assert.equal(file.toString(), lines);
+      assert.deepEqual(
+        report.lost.map(({ bytes }) => bytes),
+        ['unknown'],
+      );
+      assert.match(world.stderr(), /Docker was restarted/);
+    }
+  });
+
+  it('takes what the attach has from the attach where the log begins behind it', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(3000);
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    await world.open();
+    docker.emit(5000);
+    await until('some of it', () => world.size() === 5000);
+    await world.kill();
+    await sleep(1100);
+    docker.emit(5000);
+    const attach = docker.attach.bind(docker);
+    docker.attach = async () => {
+      const attachment = await attach();
+      docker.emit(10_000);
+      docker.rotate(200);
+      return attachment;
+    };
+    await world.open();
+    await until('what was attached to', () => world.size() >= 15_000);
+    docker.emit(1000);
+    await until('what came then', () => world.size() >= 16_000);
+    const { report, file } = await world.finish();
+    assert.deepEqual(
+      report.lost.map(({ bytes }) => bytes),
+      ['unknown'],
+    );
+    assert.equal(file.toString(), lines.slice(0, 5000) + lines.slice(10_000));
+  });
+
+  it('waits for a log that cannot be read for a while, however much is held back', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(200_000);
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    await world.open();
+    docker.emit(5000);
+    await until('some of it', () => world.size() === 5000);
+    await world.kill();
+    const readLog = docker.readLog.bind(docker);
+    let failures = 12;
+    docker.readLog = (query) => {
+      if (failures-- > 0) throw new Fault('docker', 'away');
+      return readLog(query);
+    };
+    docker.emit(5000);
+    await world.open();
+    docker.emit(1_500_000);
+    await until('all of it', () => world.size() === 1_510_000);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+  });
+
+  it('of one stream is not said to lack anything because the place of the other one is still looked for', async () => {
+    await using directory = await tempDirectory();
+    const world = new World(directory, Buffer.from(numbered(1_000)));
+    const { docker } = world;
+    await world.open();
+    docker.emit(5000);
+    docker.makeNoise();
+    await until('both', () => world.size() === 5000 && world.stderr() === 'noise\n');
+    await world.kill();
+    truncateSync(`${world.paths.stateDir}/stderr.copied`);
+    const [attach, readLog] = [docker.attach.bind(docker), docker.readLog.bind(docker)];
+    let isOver = false;
+    docker.attach = async () => {
+      const attachment = await attach();
+      const read = async () => {
+        const bytes = await attachment.read();
+        isOver ||= bytes === undefined;
+        return bytes;
+      };
+      return { ...attachment, read };
+    };
+    docker.readLog = (query) => {
+      if (!isOver) throw new Fault('docker', 'away');
+      return readLog(query);
+    };
+    await world.open();
+    docker.makeNoise();
+    await until('what comes now', () => /lost.*\nnoise\n$/.test(world.stderr()));
+    const { report, file } = await world.finish();
+    assert.equal(file.toString(), numbered(1_000));
+    assert.deepEqual(
+      report.lost.map(({ stream, reason }) => [stream, reason]),
+      [['stderr', 'what had been copied is not known any more']],
+    );
+  });
+
+  it('of a stream that has long been silent lacks nothing though another one has filled the log since', async (t) => {
+    await using directory = await tempDirectory();
+    const lines = numbered(300);
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    const noise = async (lines: number): Promise<void> => {
+      t.mock.timers.tick(20_000);
+      docker.makeNoise();
+      await until('the noise', () => world.stderr() === 'noise\n'.repeat(lines));
+    };
+    await world.open();
+    docker.emit(1000);
+    await until('some of it', () => world.size() === 1000);
+    for (const count of [1, 2, 3]) await noise(count);
+    await world.kill();
+    docker.rotate(0);
+    // Silent still, and for longer than the log reaches back to the crash.
+    await world.open();
+    await noise(4);
+    await world.kill();
+    await world.open();
+    for (const count of [5, 6]) await noise(count);
+    docker.emit(1000);
+    await until('what came then', () => world.size() === 2000);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+  });
+
+  it('says how many bytes a log that keeps text only has replaced', async () => {
+    await using directory = await tempDirectory();
+    const world = new World(
+      directory,
+      Buffer.from('first\ncaf\xe9 au lait\n\xff\nlast\n', 'latin1'),
+      'json-file',
+    );
+    const readLog = world.docker.readLog.bind(world.docker);
+    world.docker.readLog = async function* (query) {
+      for await (const batch of readLog(query))
+        yield batch.map(({ bytes, stampNs }) => ({ bytes: Buffer.from(bytes.toString('utf8')), stampNs }));
+    };
+    await world.open();
+    world.docker.emit(6);
+    await until('the first line', () => world.size() === 6);
+    await world.kill();
+    const { report, file } = await world.finish();
+    assert.equal(file.toString(), 'first\ncaf\u{fffd} au lait\n\u{fffd}\nlast\n');
+    assert.deepEqual(
+      report.lost.map(({ bytes }) => bytes),
+      [2],
+    );
+    assert.match(world.stderr(), /^deimos: stdout: up to 2 bytes lost: json-file keeps text only/);
+  });
+
+  it('reads the log for one stream at a time', async () => {
+    await using directory = await tempDirectory();
+    const world = new World(directory, Buffer.from('one\ntwo\n'));
+    const readLog = world.docker.readLog.bind(world.docker);
+    const readers = { now: 0, most: 0 };
+    world.docker.readLog = async function* (query) {
+      readers.now += 1;
+      readers.most = Math.max(readers.most, readers.now);
+      await sleep(20);
+      yield* readLog(query);
+      readers.now -= 1;
+    };
+    await world.open();
+    world.docker.emit(4);
+    await until('one', () => world.size() === 4);
+    await world.kill();
+    const { report } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(readers.most, 1);
+  });
+
+  it('reports what a log has lost, and goes on with the next line that it has', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(3000);
+    const world = new World(directory, Buffer.from(lines));
+    await world.open();
+    const began = Date.now();
     world.docker.emit(6000);
     await until('some of it', () => world.size() === 6000);
     await world.kill();
@@ -142,8 +394,54 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       report.lost.map(({ stream, bytes }) => ({ stream, bytes })),
       [{ stream: 'stdout', bytes: 'unknown' }],
     );
-    assert.equal(file.toString(), lines.slice(0, 6000) + lines.slice(lines.indexOf('number 2900\n')));
-    assert.match(world.stderr(), /^deimos: stdout: an unknown number of bytes lost: .+\n$/);
+    // The line that was open begins as that one does: what is lost ends in the middle of it.
+    const ended = lines.slice(0, lines.lastIndexOf('\n', 6000) + 1);
+    assert.equal(file.toString(), ended + lines.slice(lines.indexOf('number 2900\n')));
+    assert.match(
+      world.stderr(),
+      /^deimos: stdout: an unknown number of bytes lost of what was written between \S+Z and \S+Z: .+\n$/,
+    );
+    const [{ span } = assert.fail()] = report.lost;
+    assert.ok(
+      span !== undefined && began <= span.fromMs && span.fromMs < span.toMs && span.toMs <= Date.now(),
+    );
+  });
+
+  it('does not double the beginning of a line that was open, where the log goes on with that line', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(3000);
+    const open = lines.indexOf('number 700\n') + 'nu'.length;
+    const world = new World(directory, Buffer.from(lines));
+    await world.open();
+    world.docker.emit(open);
+    await until('some of it', () => world.size() === open);
+    await world.kill();
+    await sleep(1100);
+    world.docker.end();
+    world.docker.rotate(3000 - 700);
+    const { report, file } = await world.finish();
+    assert.deepEqual(
+      report.lost.map(({ bytes }) => bytes),
+      ['unknown'],
+    );
+    assert.equal(file.toString(), lines);
+  });
+
+  it('has the end of a line of which the log has only the last piece', async () => {
+    await using directory = await tempDirectory();
+    const [before, long] = [numbered(100), `${'x'.repeat(20_000)}\n`];
+    const after = numbered(2100).slice(before.length);
+    const world = new World(directory, Buffer.from(before + long + after));
+    await world.open();
+    world.docker.emit(before.length);
+    await until('some of it', () => world.size() === before.length);
+    await world.kill();
+    await sleep(1100);
+    world.docker.end();
+    world.docker.rotate(2001);
+    const { report, file } = await world.finish();
+    assert.equal(report.lost.length, 1);
+    assert.equal(file.toString(), before + long.slice(16_384) + after);
   });
 
   it('begins with what an attach that came late has missed', async () => {
@@ -179,9 +477,55 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     assert.ok(report.lost.some(({ stream, bytes }) => stream === 'stdout' && bytes === 'unknown'));
   });
 
+  for (const logDriver of ['local', 'none'])
+    for (const goesOn of [true, false])
+      it(`names what it could not write on a full disk, though it is taken up again before there is room (${logDriver}, ${goesOn ? 'the task goes on' : 'the task ends'})`, async () => {
+        await using directory = await tempDirectory();
+        const stream = Buffer.from(numbered(10_000));
+        const world = new World(directory, stream, logDriver, { writePatienceMs: 200 });
+        if (logDriver === 'none')
+          world.docker.readLog = () => {
+            throw new Fault('refused', 'no log');
+          };
+        await using disk = await mountSmallDisk(world.paths.stateDir);
+        await world.open();
+        world.docker.emit(9);
+        await until('written', () => world.size() === 9);
+        disk.fill();
+        // Not the end of a line.
+        const before = 50_003;
+        world.docker.emit(before - 9);
+        await until('dropped', () => world.position() === before);
+        await world.kill();
+        const kept = world.size();
+        assert.ok(kept < before);
+        // It is so for the next one, too.
+        await world.open();
+        await world.kill();
+        assert.equal(world.stderr(), '');
+        disk.empty();
+        if (!goesOn) world.docker.shorten(before);
+        await world.open();
+        const rest = goesOn ? stream.subarray(before) : Buffer.alloc(0);
+        const { report, file } = await world.finish();
+        assert.ok(file.equals(Buffer.concat([stream.subarray(0, kept), rest])));
+        const counted = report.lost.filter(({ reason }) => /could not be written/.test(reason));
+        assert.deepEqual(
+          counted.map(({ bytes }) => bytes),
+          [before - kept],
+        );
+        const named = [
+          ...world.stderr().matchAll(/^deimos: stdout: up to (\d+) bytes lost: could not be written/gm),
+        ];
+        assert.deepEqual(
+          named.map(([, bytes]) => Number(bytes)),
+          [before - kept],
+        );
+      });
+
   it('outlives files of TLS that do not fit each other for a while, whatever they keep from being asked', async () => {
     await using directory = await tempDirectory();
-    const lines = Array.from({ length: 300 }, (_, n) => `number ${n}\n`).join('');
+    const lines = numbered(300);
     const world = new World(directory, Buffer.from(lines));
     const { docker } = world;
     const [attach, isAlive, readLog] = [
@@ -200,18 +544,16 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     docker.emit(1000);
     await until('some of it', () => world.size() === 1000);
     await world.kill();
-    let isAttached = false;
     docker.isAlive = async () => {
       exchanged('isAlive');
       return await isAlive();
     };
     docker.attach = async () => {
       exchanged('attach');
-      isAttached = true;
       return await attach();
     };
     docker.readLog = (query) => {
-      exchanged(isAttached ? 'readLog of a handover' : 'readLog');
+      exchanged('readLog');
       return readLog(query);
     };
     docker.emit(500);
@@ -223,7 +565,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const { report, file } = await world.finish();
     assert.deepEqual(report, { lost: [] });
     assert.equal(file.toString(), lines);
-    assert.deepEqual(failed.sort(), ['attach', 'isAlive', 'readLog', 'readLog of a handover']);
+    assert.deepEqual(failed.sort(), ['attach', 'isAlive', 'readLog']);
   });
 
   it('is refused where the file is a link or a FIFO', async () => {
@@ -261,24 +603,31 @@ class World {
   readonly file: string;
   readonly paths: { readonly stdoutFile: string; readonly stderrFile: string; readonly stateDir: string };
   readonly #logDriver: string;
+  readonly #more: { readonly writePatienceMs?: number };
   #copy: OutputCopy | undefined;
   #wasOpen = false;
 
-  constructor(directory: TempDirectory, stream: Buffer, logDriver = 'local') {
+  constructor(
+    directory: TempDirectory,
+    stream: Buffer,
+    logDriver = 'local',
+    more: { readonly writePatienceMs?: number } = {},
+  ) {
     const path = directory.at(`${process.hrtime.bigint()}`);
     mkdirSync(path);
     this.docker = new ModelDocker(stream);
     this.file = `${path}/stdout`;
     this.paths = { stdoutFile: this.file, stderrFile: `${path}/stderr`, stateDir: path };
     this.#logDriver = logDriver;
+    this.#more = more;
   }
 
   deps(signal: AbortSignal): { source: OutputSource; log: Log; signal: AbortSignal } {
     return { source: this.docker, log: SILENT, signal };
   }
 
-  options(fresh: boolean): { tty: boolean; logDriver: string; fresh: boolean } {
-    return { tty: false, logDriver: this.#logDriver, fresh };
+  options(fresh: boolean): CopyOptions {
+    return { tty: false, logDriver: this.#logDriver, fresh, ...this.#more };
   }
 
   async open(): Promise<void> {
@@ -315,6 +664,18 @@ class World {
 
   size(): number {
     return readFileSync(this.file).length;
+  }
+
+  /** As the next process would find it. */
+  position(): number | undefined {
+    const journal = new Journal(`${this.paths.stateDir}/stdout.copied`);
+    const output = openSync(this.file, 'r');
+    try {
+      return journal.recover(output)?.state.position;
+    } finally {
+      closeSync(output);
+      journal.close();
+    }
   }
 
   stderr(): string {

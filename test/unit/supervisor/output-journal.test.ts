@@ -92,7 +92,14 @@ describe('a counter file', () => {
   it('goes on after it was taken up, and keeps what it was given', async () => {
     await using directory = await tempDirectory();
     const world = new World(directory);
-    const known = { anchorNs: 1_700_000_000_123_456_789n, anchorAt: 77, receivedMs: 5.5, caughtUpMs: 4.25 };
+    const known = {
+      anchorNs: 1_700_000_000_123_456_789n,
+      anchorAt: 77,
+      receivedMs: 5.5,
+      caughtUpMs: 4.25,
+      silentNs: 9n,
+      droppedBytes: 12,
+    };
     for (let n = 0; n < 100; n++) {
       const bytes = Buffer.alloc(7000, `${n} `);
       await world.announce(bytes, known);
@@ -200,6 +207,8 @@ class World {
       anchorAt: 0,
       receivedMs: 0,
       caughtUpMs: 0,
+      silentNs: 0n,
+      droppedBytes: 0,
       ...more,
       position: this.stream.length,
     };

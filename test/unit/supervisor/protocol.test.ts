@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { Fault } from '../../../src/fault.ts';
 import type { Log } from '../../../src/host/log.ts';
 import { pauseMs, persist } from '../../../src/host/pauses.ts';
-import { parseReplyLine, parseRequestLine } from '../../../src/supervisor/protocol.ts';
+import { parseReplyLine, parseRequestLine, requestLine } from '../../../src/supervisor/protocol.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
 
 test('requests are understood, and nothing else is a request', () => {
-  assert.deepEqual(parseRequestLine('{"op":"ready"}'), { op: 'ready' });
-  assert.deepEqual(parseRequestLine('{"op":"run","container":"a"}'), { op: 'run', container: 'a' });
+  assert.deepEqual(parseRequestLine('{"op":"ready"}')?.request, { op: 'ready' });
+  assert.deepEqual(parseRequestLine('{"op":"run","container":"a"}')?.request, { op: 'run', container: 'a' });
   for (const line of [
     '',
     'null',
@@ -24,6 +24,14 @@ test('requests are understood, and nothing else is a request', () => {
   ]) {
     assert.equal(parseRequestLine(line), undefined, line);
   }
+});
+
+test('a request says which build asks; without that it is a request all the same', () => {
+  const by = { version: '1.2.3', records: 4 };
+  const request = { op: 'ready' } as const;
+  assert.deepEqual(parseRequestLine(requestLine(request, by)), { request, by });
+  for (const other of ['"1.2.3"', '{"version":"1.2.3"}', '{"version":1,"records":1}', 'null'])
+    assert.deepEqual(parseRequestLine(`{"op":"ready","by":${other}}`), { request, by: undefined });
 });
 
 test('whatever comes over the socket, parsing it gives a value or undefined', () => {
@@ -42,15 +50,16 @@ test('a refusal keeps its words', () => {
   assert.equal(parseReplyLine('{"ok":"yes"}')?.ok, false);
 });
 
-test('pauses double from 0.2 s to 30 s, jittered by a fifth', () => {
+test('pauses double from 0.2 s, jittered by a fifth, and none is longer than 30 s', () => {
   const middle = (n: number) => pauseMs(n, () => 0.5);
   assert.deepEqual([0, 1, 2, 3].map(middle), [200, 400, 800, 1600]);
-  assert.equal(middle(20), 30_000);
-  assert.equal(middle(1000), 30_000);
+  assert.equal(middle(20), 25_000);
+  assert.equal(middle(1000), 25_000);
   fc.assert(
     fc.property(fc.nat(50), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (n, random) => {
-      const ratio = pauseMs(n, () => random) / middle(n);
-      return ratio >= 0.8 - 1e-9 && ratio <= 1.2 + 1e-9;
+      const ms = pauseMs(n, () => random);
+      const ratio = ms / middle(n);
+      return ms <= 30_000 && ratio >= 0.8 - 1e-9 && ratio <= 1.2 + 1e-9;
     }),
   );
 });

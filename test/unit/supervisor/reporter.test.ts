@@ -1,19 +1,24 @@
 // What the reporter does where the disk of the state takes nothing: in which order reports are kept when it does again,
-// and how many wait. Nobody is sent anything: the slave was never dialled.
+// and how many wait. And what it makes of an acknowledgement that comes while the same is being sent once more.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { it } from 'node:test';
 import type { Health } from '../../../src/container/health.ts';
 import { mesosContainerId } from '../../../src/container/identity.ts';
+import type { LifeEvent } from '../../../src/container/life.ts';
 import { TaskState } from '../../../src/container/termination.ts';
 import type { Log } from '../../../src/host/log.ts';
-import { ExecutorPort } from '../../../src/mesos/executor-port.ts';
+import { decode, encode } from '../../../src/mesos/codec.ts';
+import { ExecutorPort, type SlaveMessage } from '../../../src/mesos/executor-port.ts';
+import * as messages from '../../../src/mesos/messages.ts';
+import { formatUpid, type Upid } from '../../../src/mesos/upid.ts';
 import { containerPaths } from '../../../src/state/layout.ts';
 import type { RequestRecord } from '../../../src/state/records.ts';
 import { ExecutorReporter, WAITING_REPORTS_MAX } from '../../../src/supervisor/reporter.ts';
 import { Slaves } from '../../../src/supervisor/slaves.ts';
 import { tempDirectory } from '../../support/temp.ts';
+import { until } from '../../support/until.ts';
 import { taskRequest } from '../container/task-request.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
@@ -27,7 +32,15 @@ it('keeps what it could not keep at once in its order, of a health the latest, a
   const port = new ExecutorPort({});
   await port.listen(0);
   const reporter = new ExecutorReporter({
-    ...{ paths, port, ip: '127.0.0.1', ssl: () => undefined, log: SILENT, tell: () => {} },
+    ...{
+      paths,
+      port,
+      ip: '127.0.0.1',
+      ssl: () => undefined,
+      slaveProcess: () => undefined,
+      log: SILENT,
+      tell: () => {},
+    },
     // Nothing else of it is looked at.
     request: { task: taskRequest() } as unknown as RequestRecord,
     slaves: new Slaves(leaving.signal, SILENT),
@@ -54,4 +67,105 @@ it('keeps what it could not keep at once in its order, of a health the latest, a
   reporter.close();
   leaving.abort();
   await port.close();
+});
+
+it('an end that is acknowledged while it is being sent once more counts when that has arrived', async () => {
+  await using directory = await tempDirectory('rp-');
+  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
+  mkdirSync(paths.directory, { recursive: true });
+  writeFileSync(paths.registered, JSON.stringify({ slaveId: 's1', takesKilling: false }));
+  const told: LifeEvent[] = [];
+  const sent: { readonly body: Uint8Array; readonly taken: () => void }[] = [];
+  const heard = { message: (_: SlaveMessage): void => assert.fail('nobody listens') };
+  const task = taskRequest();
+  const reporter = new ExecutorReporter({
+    ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
+    tell: (event) => told.push(event),
+    // What of them is used here.
+    port: {
+      port: 1,
+      register: (_: string, listener: (message: SlaveMessage) => void) => {
+        heard.message = listener;
+      },
+      unregister: () => {},
+    } as unknown as ExecutorPort,
+    slaves: {
+      isThere: () => true,
+      forget: () => {},
+      post: (_: unknown, _message: string, body: Uint8Array) =>
+        new Promise((resolve) => sent.push({ body, taken: () => resolve('taken') })),
+    } as unknown as Slaves,
+    request: { task } as unknown as RequestRecord,
+  });
+  await reporter.report({ state: TaskState.FINISHED, message: '' });
+  const { body, taken } = await until('it is sent', () => sent[0]);
+  const { update = assert.fail() } = decode(messages.StatusUpdateMessage, body);
+  const { uuid } = decode(messages.StatusUpdate, update);
+  const acknowledgement = {
+    ...{ slave_id: { value: 's1' }, framework_id: { value: task.frameworkId } },
+    ...{ task_id: { value: task.taskId ?? '' }, uuid },
+  };
+  heard.message({
+    message: 'StatusUpdateAcknowledgementMessage',
+    body: encode(messages.StatusUpdateAcknowledgementMessage, acknowledgement),
+  });
+  await new Promise(setImmediate);
+  assert.deepEqual(told, []);
+  taken();
+  await until('it counts', () => told.length > 0);
+  assert.deepEqual(told, [{ type: 'acknowledged' }]);
+  reporter.close();
+});
+
+it('a noted name or address that is none is replaced, and that is said', async () => {
+  await using directory = await tempDirectory('rp-');
+  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
+  mkdirSync(paths.directory, { recursive: true });
+  const names: string[] = [];
+  const dialled: string[] = [];
+  const warnings: string[] = [];
+  const begin = (): ExecutorReporter =>
+    new ExecutorReporter({
+      ...{ paths, ip: '127.0.0.1', ssl: () => undefined, slaveProcess: () => undefined, tell: () => {} },
+      log: { ...SILENT, warning: (text) => warnings.push(text) },
+      // What of them is used here.
+      port: {
+        port: 1,
+        register: (name: string) => names.push(name),
+        unregister: () => {},
+      } as unknown as ExecutorPort,
+      slaves: {
+        isThere: () => false,
+        forget: () => {},
+        watch: (slave: Upid) => dialled.push(formatUpid(slave)),
+      } as unknown as Slaves,
+      request: {
+        task: { ...taskRequest(), slavePid: 'slave(1)@127.0.0.1:5051' },
+      } as unknown as RequestRecord,
+    });
+  const dial = async (): Promise<void> => {
+    const reporter = begin();
+    await reporter.dial();
+    reporter.close();
+  };
+  await dial();
+  await dial();
+  assert.equal(new Set(names).size, 1);
+  assert.equal(warnings.length, 0);
+  writeFileSync(paths.executorName, 'deimos-nobody\r\n');
+  writeFileSync(paths.slaveAddress, 'nowhere\n');
+  await dial();
+  assert.match(names.at(-1) ?? '', /^deimos-[0-9a-f]{32}$/);
+  assert.equal(new Set(names).size, 2);
+  assert.equal(readFileSync(paths.executorName, 'utf8').trim(), names.at(-1));
+  assert.deepEqual(warnings.map((text) => text.slice(0, text.indexOf(':'))).sort(), [
+    'the noted address of the slave is none',
+    'the noted executor name is none of ours',
+  ]);
+  writeFileSync(paths.slaveAddress, 'slave(2)@127.0.0.1:5052\n');
+  await dial();
+  assert.deepEqual(dialled, [
+    ...Array.from({ length: 3 }, () => 'slave(1)@127.0.0.1:5051'),
+    'slave(2)@127.0.0.1:5052',
+  ]);
 });

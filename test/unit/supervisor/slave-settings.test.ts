@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { mesosContainerId } from '../../../src/container/identity.ts';
-import { identify } from '../../../src/host/processes.ts';
+import { identify, noted } from '../../../src/host/processes.ts';
 import { containerPaths, rootPaths } from '../../../src/state/layout.ts';
 import type { RequestRecord } from '../../../src/state/records.ts';
 import { SlaveSettings, sslAtLaunch } from '../../../src/supervisor/slave-settings.ts';
@@ -33,7 +33,7 @@ function places(root: string) {
 async function asLiving<T>(env: Record<string, string>, fact: string, body: () => T): Promise<T> {
   const child = spawn('/bin/sleep', ['60'], { env });
   await once(child, 'spawn');
-  writeFileSync(fact, JSON.stringify(identify(child.pid ?? 0) ?? assert.fail()));
+  writeFileSync(fact, JSON.stringify(noted(identify(child.pid ?? 0) ?? assert.fail())));
   try {
     return body();
   } finally {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../../src/host/log.ts';
 import { parseSlaveSsl, type SlaveSsl } from '../../../src/mesos/slave-ssl.ts';
 import type { Upid } from '../../../src/mesos/upid.ts';
@@ -14,6 +15,15 @@ import { tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
+
+/** Gives the port. */
+async function listen(server: Server, port = 0): Promise<number> {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return address.port;
+}
 
 /** Something that accepts connections as a slave does, and can die as one does. */
 class Listener {
@@ -31,11 +41,7 @@ class Listener {
       });
       socket.on('close', () => this.sockets.delete(socket));
     });
-    this.#server.listen(port, '127.0.0.1');
-    await once(this.#server, 'listening');
-    const address = this.#server.address();
-    assert.ok(typeof address === 'object' && address !== null);
-    return address.port;
+    return await listen(this.#server, port);
   }
 
   async die(): Promise<void> {
@@ -104,6 +110,71 @@ test('a slave that does not answer is away once, however often it is tried', asy
   leaving.abort();
   slaves.forget(slave, one);
   await listener.die();
+});
+
+/** In which somebody who asks without a pause does so some hundred times. */
+const WITHOUT_A_PAUSE_MS = 600;
+
+/** A log that is kept. */
+function keeping(): { readonly lines: string[]; readonly log: Log } {
+  const lines: string[] = [];
+  const keep = (event: string, fields?: object): void =>
+    void lines.push(`${event} ${Object.keys(fields ?? {}).join()}`);
+  return { lines, log: { ...SILENT, info: keep, warning: keep } };
+}
+
+test('who closes each link at once is not asked again at once, and that is said once', async () => {
+  const facts = { connections: 0 };
+  const server = createServer((socket) => {
+    facts.connections += 1;
+    socket.on('error', () => {});
+    socket.destroy();
+  });
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listen(server) };
+  const leaving = new AbortController();
+  const { lines, log } = keeping();
+  const slaves = new Slaves(leaving.signal, log);
+  const one = watcher();
+  slaves.watch(slave, one);
+  await sleep(WITHOUT_A_PAUSE_MS);
+  await until('it is asked again', () => facts.connections >= 3);
+  assert.ok(facts.connections <= 5, `${facts.connections} connections`);
+  assert.deepEqual(lines, ['messages do not reach the slave, will be tried again slave,error']);
+  // Whoever hears from the slave itself does not wait for the next try.
+  const before = facts.connections;
+  slaves.watch(slave, one);
+  await until('it is asked', () => facts.connections > before);
+  leaving.abort();
+  slaves.forget(slave, one);
+  server.close();
+});
+
+test('that messages do not reach a slave is said once for all who send, and again when they do', async () => {
+  const answers = ['404 Not Found', '404 Not Found', '202 Accepted', '404 Not Found'];
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => socket.write(`HTTP/1.1 ${answers.shift()}\r\nContent-Length: 0\r\n\r\n`));
+  });
+  const slave: Upid = { name: 'slave(1)', ip: '127.0.0.1', port: await listen(server) };
+  const leaving = new AbortController();
+  const { lines, log } = keeping();
+  const slaves = new Slaves(leaving.signal, log);
+  const one = watcher();
+  slaves.watch(slave, one);
+  await until('it is there', () => slaves.isThere(slave));
+  const post = async () => await slaves.post(slave, 'StatusUpdateMessage', Buffer.alloc(0), slave);
+  assert.deepEqual(
+    [await post(), await post(), await post(), await post()],
+    ['unknown', 'unknown', 'taken', 'unknown'],
+  );
+  // The last one comes so soon behind that it is not said anew.
+  assert.deepEqual(lines, [
+    'messages do not reach the slave, will be tried again slave,error',
+    'messages reach the slave again slave,durationMs',
+  ]);
+  leaving.abort();
+  slaves.forget(slave, one);
+  server.close();
 });
 
 test('who joins others that have long given up a slave is told for himself, with the reason', async () => {

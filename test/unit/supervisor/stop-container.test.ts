@@ -4,18 +4,20 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { dockerId } from '../../../src/container/identity.ts';
 import { identify, type NotedProcess, noted } from '../../../src/host/processes.ts';
-import { stopContainer } from '../../../src/supervisor/stop-container.ts';
+import { killUnseen, stopContainer } from '../../../src/supervisor/stop-container.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 /** What is waited for after the grace, and then before the pid itself is killed. */
 const KILL_AFTER_MS = 10_000;
 const KILL_PID_AFTER_MS = 5_000;
+/** Of the pauses between tries after that. */
+const LONGEST_PAUSE_MS = 40_000;
 const TIMEOUT_MS = 20_000;
 const STOPPING = 'stopping the container';
 const KILLING = 'killing the container';
@@ -91,7 +93,8 @@ test('where Docker hangs, its init is killed when all bounds are over, and not b
 }, async (t) => {
   await withInit(async (init, child) => {
     const exited = once(child, 'exit', { signal: t.signal });
-    const { asked, warnings, pass, done } = stop(t, init, 2_000);
+    const { asked, warnings, pass, end, done } = stop(t, init, 2_000);
+    const rejected = assert.rejects(done, /it has ended/);
     assert.deepEqual(asked, [STOPPING]);
     await pass(2_000 + KILL_AFTER_MS - 1);
     assert.deepEqual(asked, [STOPPING]);
@@ -100,8 +103,9 @@ test('where Docker hangs, its init is killed when all bounds are over, and not b
     await pass(KILL_PID_AFTER_MS - 1);
     assert.deepEqual(warnings, ['the container does not end, killing it']);
     await pass(1);
-    await done;
     assert.deepEqual(await exited, [null, 'SIGKILL']);
+    end();
+    await rejected;
     assert.equal(warnings.at(-1), 'Docker does not end the container, killing its init');
   });
 });
@@ -111,7 +115,8 @@ test('where Docker hangs, a grace with a fraction begins when the signal has bee
 }, async (t) => {
   await withInit(async (init, child) => {
     const exited = once(child, 'exit', { signal: t.signal });
-    const { asked, warnings, pass, done } = stop(t, init, 1_500);
+    const { asked, warnings, pass, end, done } = stop(t, init, 1_500);
+    const rejected = assert.rejects(done, /it has ended/);
     await pass(KILL_AFTER_MS - 1);
     await pass(1);
     await pass(1_499);
@@ -123,8 +128,9 @@ test('where Docker hangs, a grace with a fraction begins when the signal has bee
     await pass(KILL_PID_AFTER_MS - 1);
     assert.equal(warnings.length, 1);
     await pass(1);
-    await done;
     assert.deepEqual(await exited, [null, 'SIGKILL']);
+    end();
+    await rejected;
   });
 });
 
@@ -149,15 +155,43 @@ for (const [what, change] of [
 ] as const) {
   test(`${what} is not killed for it`, async (t) => {
     await withInit(async (init, child) => {
-      const { warnings, pass, done } = stop(t, init, 0);
+      const { warnings, pass, end, done } = stop(t, init, 0);
+      const rejected = assert.rejects(done, /it has ended/);
       await pass(KILL_AFTER_MS);
       await pass(KILL_PID_AFTER_MS);
-      await done;
+      await pass(LONGEST_PAUSE_MS);
+      end();
+      await rejected;
       assert.deepEqual(warnings, ['the container does not end, killing it']);
       assert.ok(identify(child.pid ?? assert.fail()) !== undefined && child.signalCode === null);
     }, change);
   });
 }
+
+test('where neither Docker nor its pid can kill it, it is tried again until it has ended', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
+  await withInit(async (init, child) => {
+    const exited = once(child, 'exit', { signal: t.signal });
+    const noted = readFileSync(init);
+    rmSync(init);
+    const { asked, warnings, pass, end, done } = stop(t, init, 0);
+    const rejected = assert.rejects(done, /it has ended/);
+    await pass(KILL_AFTER_MS);
+    for (const kills of [1, 2, 3]) {
+      assert.deepEqual(asked, [STOPPING, ...Array.from({ length: kills }, () => KILLING)]);
+      await pass(KILL_PID_AFTER_MS);
+      await pass(LONGEST_PAUSE_MS);
+    }
+    assert.equal(child.signalCode, null);
+    assert.deepEqual(warnings, ['the container does not end, killing it']);
+    writeFileSync(init, noted);
+    await pass(KILL_PID_AFTER_MS);
+    assert.deepEqual(await exited, [null, 'SIGKILL']);
+    end();
+    await rejected;
+  });
+});
 
 test('one that ends meanwhile is left alone', async (t) => {
   await withInit(async (init, child) => {
@@ -171,3 +205,38 @@ test('one that ends meanwhile is left alone', async (t) => {
     assert.equal(child.signalCode, null);
   });
 });
+
+for (const isAnswered of [false, true]) {
+  const what = isAnswered
+    ? 'has said in time what it has of it is left alone'
+    : 'says nothing at all is killed';
+  test(`the init of a container of which Docker ${what}`, { timeout: TIMEOUT_MS }, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    t.after(() => {
+      t.mock.timers.reset();
+      syncBuiltinESMExports();
+    });
+    syncBuiltinESMExports();
+    await withInit(async (init, child) => {
+      const exited = once(child, 'exit', { signal: t.signal });
+      exited.catch(() => {});
+      const log = { debug() {}, info() {}, warning() {}, error() {} };
+      const answered = new AbortController();
+      const kills: string[] = [];
+      const onKill = (): void => void kills.push('kill');
+      const rejected = assert.rejects(killUnseen({ init, log, onKill }, 2_000, answered.signal), /answered/);
+      t.mock.timers.tick(2_000 + KILL_AFTER_MS + KILL_PID_AFTER_MS - 1);
+      await turn();
+      assert.equal(child.signalCode, null);
+      if (isAnswered) answered.abort(new Error('answered'));
+      t.mock.timers.tick(1);
+      await turn();
+      if (isAnswered)
+        assert.ok(identify(child.pid ?? assert.fail()) !== undefined && child.signalCode === null);
+      else assert.deepEqual(await exited, [null, 'SIGKILL']);
+      assert.equal(kills.length, isAnswered ? 0 : 1);
+      answered.abort(new Error('answered'));
+      await rejected;
+    });
+  });
+}
