@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { decode } from '../../src/mesos/codec.ts';
 import { Containers, Reason, ResourceStatistics, TaskState } from '../../src/mesos/messages.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
+import { checkCalm } from '../support/endings.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { containerRecord, launchRecord } from '../support/installation.ts';
@@ -169,7 +170,12 @@ describe('what goes on without dockerd or a configuration', {
 
     // Each of them with status 0 while it is broken, also from a slave and a supervisor that have just started.
     await slave.restart();
-    await slave.reregistered(ends, LONG_MS);
+    for (const task of [ends, dies]) await slave.reregistered(task, LONG_MS);
+    // One that has not heard so, or not noted it yet, reregisters once more.
+    const log = (): string => readFileSync(`${host.root}/supervisor/log`, 'utf8');
+    await until('its answers', () => log().split('message=ExecutorReregisteredMessage').length > 2, {
+      timeoutMs: LONG_MS,
+    });
     await host.killSupervisor();
     await until('another supervisor', () => host.supervisor(), { timeoutMs: LONG_MS });
     assert.deepEqual([...(await listed(slave))].sort(), [ends.containerId, dies.containerId].sort());
@@ -182,9 +188,7 @@ describe('what goes on without dockerd or a configuration', {
     assert.equal((await ends.ended(LONG_MS)).message, 'Container exited with status 4');
     assert.equal((await ends.gone(LONG_MS))?.status, 4 << 8);
     assert.equal((await waiting).code, 0);
-    for (const { verb, end } of slave.calls)
-      if (verb !== 'launch' && end?.signal === null) assert.equal(end.code, 0, `${verb}: ${end.stderr}`);
-    assert.deepEqual(slave.violations, []);
+    checkCalm(slave, ['launch']);
 
     await host.configure('');
     const again = await slave.launch(commandTask({ value: 'true', image: IMAGES.busybox }));

@@ -144,7 +144,7 @@ for (const program of programs)
       const many = Array.from({ length: 5000 }, (_, i) => `--label=key${i}=value`);
       await assert.rejects(translateOptions(many, image, daemon, controller.signal, program), /enough/);
       assert.deepEqual(
-        readdirSync('/run').filter((name) => name.startsWith('deimos-cli-')),
+        readdirSync('/run').filter((name) => name.startsWith(`deimos-cli-${process.pid}-`)),
         [],
       );
     });

@@ -244,6 +244,16 @@ interface FoundFile {
   readonly mode: number;
 }
 
+/** '' where it is gone meanwhile: below /run others come and go, too. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
 /** Every regular file below `directories` in which one of `secrets` stands. */
 function filesWith(secrets: readonly string[], directories: readonly string[]): FoundFile[] {
   return directories.flatMap((directory) => {
@@ -260,7 +270,7 @@ function filesWith(secrets: readonly string[], directories: readonly string[]): 
       if (stat?.isDirectory()) return filesWith(secrets, [path]);
       // Larger ones are the machine's own.
       if (!stat?.isFile() || stat.size > 64 * 1024 * 1024) return [];
-      const text = readFileSync(path, 'latin1');
+      const text = textOf(path);
       return secrets.some((secret) => text.includes(secret)) ? [{ path, mode: stat.mode }] : [];
     });
   });

@@ -2,14 +2,14 @@
 // happens twice, and nobody but the waits that sleep has to do anything about it.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TaskState } from '../../src/mesos/messages.ts';
 import { AT_GATE, openGate } from '../support/gated.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
-import { isOpen } from '../support/ports.ts';
+import { checkEnd, checkOutput, writer } from '../support/line-writer.ts';
+import { isOpen, unreadAt } from '../support/ports.ts';
 import { signalPid } from '../support/proc.ts';
 import type { LaunchedTask } from '../support/slave.ts';
 import { commandTask } from '../support/tasks.ts';
@@ -22,46 +22,10 @@ const skip = await skipWithoutTools();
 const { RUNNING, FINISHED, FAILED, KILLED } = TaskState;
 /** A bound against hanging: the machine may be busy with other suites. */
 const PATIENCE_MS = 120_000;
-/** Where something has to be on its way and leaves no trace of it. It decides what is tested, not whether it passes. */
-const ON_ITS_WAY_MS = 400;
 const TASKS = 10;
+/** Above the kernel's greatest. */
+const PID_OF_NOBODY = 4_194_305;
 const SECOND_REGISTER = /^a second RegisterExecutorMessage/;
-
-/** Writes numbered lines to both streams until the gate opens, then says how many, and ends with its own number. */
-const writer = (n: number): string =>
-  `i=0; while [ ! -e /tmp/mesos-sandbox/go ]; do echo "out ${n} $i"; echo "err ${n} $i" >&2; i=$((i+1)); sleep 0.05; done; echo "end $i"; exit ${n}`;
-
-/** Every line once, in order, to the last byte. */
-async function checkOutput(task: LaunchedTask, n: number, minLines = 1): Promise<void> {
-  const stdout = await sandboxFile(task, 'stdout');
-  const lines = Number(/\nend (\d+)\n$/.exec(stdout)?.[1]);
-  assert.ok(lines >= minLines, `${lines} lines: ${stdout.slice(-200)}`);
-  const expected = (word: string) => Array.from({ length: lines }, (_, i) => `${word} ${n} ${i}\n`).join('');
-  assert.equal(stdout, `${expected('out')}end ${lines}\n`);
-  assert.equal(await sandboxFile(task, 'stderr'), expected('err'));
-}
-
-/** The framework saw it run and end, once each; its one wait answered with the same. */
-async function checkEnd(task: LaunchedTask, state: number, exitCode: number): Promise<void> {
-  const termination = await task.gone(PATIENCE_MS);
-  assert.deepEqual(
-    task.updates().map((update) => [update.from, update.state]),
-    [
-      ['executor', RUNNING],
-      ['executor', state],
-    ],
-  );
-  assert.deepEqual(
-    [termination?.state, termination?.status, termination?.killed],
-    [state, exitCode << 8, false],
-  );
-  assert.equal(termination?.message, task.updates().at(-1)?.message);
-  const waits = task.calls('wait');
-  assert.deepEqual(
-    waits.map(({ end }) => [end?.code, end?.stderr]),
-    [[0, '']],
-  );
-}
 
 describe('a supervisor that is killed', { skip, timeout: 600_000 }, () => {
   let host: Host;
@@ -229,7 +193,8 @@ describe('a supervisor that is killed', { skip, timeout: 600_000 }, () => {
           timeoutMs: PATIENCE_MS,
         },
       );
-      await sleep(ON_ITS_WAY_MS);
+      const port = Number(readFileSync(`${host.root}/supervisor/port`, 'utf8'));
+      await until('RunTask is there, unread', () => unreadAt(port) > 0, { timeoutMs: PATIENCE_MS });
       await host.killSupervisor();
       await checkEnd(task, FAILED, 5);
       assert.equal(slave.messages.filter(({ name }) => name === 'RunTaskMessage').length, 1);
@@ -249,14 +214,15 @@ describe('a supervisor that is killed', { skip, timeout: 600_000 }, () => {
       // The record has been read to its end; a supervisor is yet to be started and to register.
       await until('the request written', () => hasFact(task, 'container.json'), { everyMs: 0 });
       slave.signal('SIGSTOP');
-      await until('Register is on its way', () => hasFact(task, 'registering'), { timeoutMs: PATIENCE_MS });
-      await sleep(ON_ITS_WAY_MS);
+      const registers = (count: number) =>
+        until('Register is there, unread', () => unreadAt(slave.port) === count, { timeoutMs: PATIENCE_MS });
+      await registers(1);
       const first = host.supervisor();
       await host.killSupervisor();
       // The slave does not call anything: somebody else has to.
       assert.equal((await host.deimos(['recover'])).code, 0);
       await nextSupervisor(first);
-      await sleep(ON_ITS_WAY_MS);
+      await registers(2);
       slave.signal('SIGCONT');
       await checkEnd(task, FAILED, 6);
       const sent = slave.messages.map(({ name }) => name);
@@ -329,6 +295,22 @@ describe('a supervisor that is killed', { skip, timeout: 600_000 }, () => {
       await checkEnd(task, KILLED, 9);
       assert.deepEqual(slave.violations, []);
       assert.deepEqual(await host.leftovers(), []);
+    });
+  });
+
+  it('while it writes a fact of its own: the next one removes the piece, and no piece of a process that lives', async () => {
+    await withSupervisorLog(host, async () => {
+      if (host.supervisor() !== undefined) await host.killSupervisor();
+      const own = `${host.root}/supervisor`;
+      const left = [`${own}/port.${PID_OF_NOBODY}.1.tmp`, `${own}/slaves/work.${PID_OF_NOBODY}.1.tmp`];
+      const living = `${own}/port.${process.pid}.1.tmp`;
+      mkdirSync(`${own}/slaves`, { recursive: true, mode: 0o700 });
+      for (const path of [...left, living]) writeFileSync(path, '');
+      const slave = await host.slave();
+      const task = await slave.launch(commandTask({ image: IMAGES.busybox, value: 'exit 0' }));
+      await task.gone(PATIENCE_MS);
+      assert.deepEqual([...left, living].filter(existsSync), [living]);
+      rmSync(living);
     });
   });
 });

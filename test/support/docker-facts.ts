@@ -67,6 +67,12 @@ export async function containersOf(dockerd: Dockerd, task: OfContainer): Promise
   return ids.split('\n').filter((id) => id !== '');
 }
 
+/** Removes every container, with its volumes: what a run that failed has left would be taken for the next one's. */
+export async function removeContainers(dockerd: Dockerd): Promise<void> {
+  const ids = (await dockerd.run(['ps', '-aq'])).split('\n').filter((id) => id !== '');
+  if (ids.length > 0) await dockerd.run(['rm', '--force', '--volumes', ...ids]);
+}
+
 /** `docker inspect` of a task's one container. */
 export async function inspectTask(dockerd: Dockerd, task: OfContainer): Promise<InspectedContainer> {
   const [id, ...more] = await containersOf(dockerd, task);

@@ -25,6 +25,7 @@ export interface Host extends AsyncDisposable {
   readonly configFile: string;
   /** `dist/deimos --config FILE`, as a containerizer_path. */
   readonly containerizer: string;
+  readonly binary: string;
   /** Runs a command of deimos to its end, as a person would; with nothing but `env` in its environment if that is given. */
   deimos(
     args: readonly string[],
@@ -38,6 +39,8 @@ export interface Host extends AsyncDisposable {
   /** The pid of the supervisor, if one lives. */
   supervisor(): number | undefined;
   killSupervisor(): Promise<void>;
+  /** SIGKILL to it, if one lives, without waiting for anything. */
+  killSupervisorNow(): void;
   /** Writes the configuration anew; `[docker] host` (or what `docker` says in its place) and `[state] root` are added. */
   configure(text: string, docker?: string): Promise<void>;
   /** Waits until no container of Docker's is left, and says what else is left over: nothing, if all is well. */
@@ -50,25 +53,31 @@ export interface HostOptions {
   readonly dockerd?: Dockerd;
   /** Slaves and deimos run in dockerd's network namespace, where its TCP addresses are. */
   readonly inNetns?: boolean;
+  /** Unless told dist/deimos: a copy, for whoever must not share its pages with the hosts of other files. */
+  readonly binary?: string;
+  /** false: they have been made in this dockerd. */
+  readonly images?: false;
 }
 
 export async function startHost(options: HostOptions = {}): Promise<Host> {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: run ./scripts/build`);
+  const binary = options.binary ?? BINARY;
   const directory = await tempDirectory('host-');
   const dockerd = options.dockerd ?? (await startDockerd());
-  await makeImages(dockerd);
+  if (options.images !== false) await makeImages(dockerd);
   const root = directory.at('state');
   const configFile = directory.at('deimos.cfg');
   const wrap = (argv: Argv): Argv => (options.inNetns ? dockerd.inNetns(argv) : argv);
   const slaves: StandInSlave[] = [];
   const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
-    processesOf(BINARY).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
+    processesOf(binary).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
   // By its root alone: the `recover` of another build on this machine may have started it.
   const supervisor = (): number | undefined =>
     allPids().find((pid) => {
       const argv = argvOf(pid);
-      return argv?.includes('supervise') === true && argv.includes('--root') && argv.includes(root);
+      // Neither setsid, which starts it, nor what counts its steps.
+      return argv?.[1] === 'supervise' && argv.includes('--root') && argv.includes(root);
     });
 
   const host: Host = {
@@ -76,9 +85,10 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     directory,
     root,
     configFile,
-    containerizer: `${BINARY} --config ${configFile}`,
+    containerizer: `${binary} --config ${configFile}`,
+    binary,
     deimos: async (args, input, env) =>
-      await outcomeOf(wrap([BINARY, '--config', configFile, ...args]), {
+      await outcomeOf(wrap([binary, '--config', configFile, ...args]), {
         ...(input === undefined ? {} : { input }),
         // nsenter is looked up in PATH.
         ...(env === undefined ? {} : { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env } }),
@@ -105,6 +115,10 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       signalPid(pid, 'SIGKILL');
       await until('the supervisor is dead', () => supervisor() !== pid);
     },
+    killSupervisorNow: () => {
+      const pid = supervisor();
+      if (pid !== undefined) signalPid(pid, 'SIGKILL');
+    },
     configure: async (text, docker = `host: ${dockerd.host}`) => {
       await writeFile(configFile, `[docker]\n${docker}\n[state]\nroot: ${root}\n${text}\n`);
       await chmod(configFile, 0o600);
@@ -121,12 +135,14 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
       for (const id of existsSync(`${root}/mesos`) ? readdirSync(`${root}/mesos`) : []) {
         // An executor task has none: its own executor reports.
         const updates = `${root}/mesos/${id}/updates`;
-        for (const name of existsSync(updates) ? readdirSync(updates) : [])
+        // What a disk that became read-only has kept of a try is none.
+        const kept = existsSync(updates) ? readdirSync(updates) : [];
+        for (const name of kept.filter((one) => !one.endsWith('.tmp')))
           left.push(`update not acknowledged: ${id}/${name}`);
       }
       const locks = await host.deimos(['locks']);
       for (const line of locks.stdout.toString().split('\n')) {
-        if (line !== '' && !line.includes('\tfree\t') && !line.endsWith('/supervisor/lock'))
+        if (line !== '' && !line.includes('\tfree\t') && !/\/supervisor\/(lock|start)$/.test(line))
           left.push(`lock: ${line}`);
       }
       return left;

@@ -30,13 +30,24 @@ export function messagesOf(bytes: Buffer, ended: boolean): Buffer[] {
   return messages;
 }
 
+const NOISE = Buffer.from('noise\n');
+
+function frameOf(stream: 1 | 2, bytes: Buffer): Buffer {
+  const header = Buffer.of(stream, 0, 0, 0, 0, 0, 0, 0);
+  header.writeUInt32BE(bytes.length, 4);
+  return Buffer.concat([header, bytes]);
+}
+
 export class ModelDocker implements OutputSource {
-  readonly #stream: Buffer;
+  #stream: Buffer;
   #emitted = 0;
   #ended = false;
   #stamps: bigint[] = [];
   #rotated = 0;
-  #open: { at: number; wake: () => void; closed: boolean }[] = [];
+  #passedOver = 0;
+  #unlogged: { readonly from: number; readonly to: number }[] = [];
+  #noise: bigint[] = [];
+  #open: { at: number; noise: number; wake: () => void; closed: boolean }[] = [];
 
   /** All of the bytes that the container will write to stdout. */
   constructor(stream: Buffer) {
@@ -58,13 +69,50 @@ export class ModelDocker implements OutputSource {
     for (const attached of this.#open) attached.wake();
   }
 
+  /** It will write no more than its first bytes. */
+  shorten(bytes: number): void {
+    this.#stream = this.#stream.subarray(0, bytes);
+  }
+
   /** The log loses its oldest messages, all but `keep`. */
   rotate(keep: number): void {
     this.#rotated = Math.max(this.#rotated, this.#messages().length - keep);
   }
 
+  /** The container writes a line to its stderr. */
+  makeNoise(): void {
+    this.#noise.push(BigInt(Date.now()) * 1_000_000n);
+    for (const attached of this.#open) attached.wake();
+  }
+
+  /** dockerd is killed: what was attached breaks off, and the log never gets the line that is open. */
+  crash(): void {
+    const open = this.#emitted - 1 - this.#stream.lastIndexOf(0x0a, this.#emitted - 1);
+    this.#unlogged.push({ from: this.#emitted - open, to: this.#emitted });
+    for (const attached of this.#open) {
+      attached.closed = true;
+      attached.wake();
+    }
+    this.#open = [];
+  }
+
+  /**
+   * The log has rotated, and whoever asks for what is newer than its oldest file gets the current one alone, the last `kept`
+   * messages: so does Docker 20.10 if there are several compressed files.
+   */
+  passOver(kept: number): void {
+    this.#passedOver = this.#messages().length - kept;
+  }
+
   #messages(): Buffer[] {
-    return messagesOf(this.#stream.subarray(0, this.#emitted), this.#ended);
+    const parts: Buffer[] = [];
+    let at = 0;
+    for (const { from, to } of this.#unlogged) {
+      parts.push(this.#stream.subarray(at, from));
+      at = to;
+    }
+    parts.push(this.#stream.subarray(at, this.#emitted));
+    return messagesOf(Buffer.concat(parts), this.#ended);
   }
 
   #stampAll(): void {
@@ -84,7 +132,7 @@ export class ModelDocker implements OutputSource {
   async attach(): Promise<Attachment> {
     const requestedNs = BigInt(Date.now()) * 1_000_000n;
     await turn();
-    const attached = { at: this.#emitted, wake: () => {}, closed: false };
+    const attached = { at: this.#emitted, noise: this.#noise.length, wake: () => {}, closed: false };
     this.#open.push(attached);
     const read = async (): Promise<Buffer | undefined> => {
       for (;;) {
@@ -92,9 +140,11 @@ export class ModelDocker implements OutputSource {
         const bytes = this.#stream.subarray(attached.at, Math.min(this.#emitted, attached.at + READ_MAX));
         if (bytes.length > 0) {
           attached.at += bytes.length;
-          const header = Buffer.of(1, 0, 0, 0, 0, 0, 0, 0);
-          header.writeUInt32BE(bytes.length, 4);
-          return Buffer.concat([header, bytes]);
+          return frameOf(1, bytes);
+        }
+        if (attached.noise < this.#noise.length) {
+          attached.noise += 1;
+          return frameOf(2, NOISE);
         }
         if (this.#ended) return undefined;
         await new Promise<void>((resolve) => {
@@ -111,12 +161,18 @@ export class ModelDocker implements OutputSource {
 
   async *readLog(query: LogQuery): AsyncIterable<readonly LogMessage[]> {
     await turn();
-    if (query.stream === 'stderr') return;
+    if (query.stream === 'stderr') {
+      const noise = this.#noise.filter((stampNs) => stampNs >= (query.sinceNs ?? 0n));
+      if (noise.length > 0) yield noise.map((stampNs) => ({ bytes: NOISE, stampNs }));
+      return;
+    }
     const all = this.#messages()
       .map((bytes, at) => ({ bytes: Buffer.from(bytes), stampNs: this.#stamps[at] ?? 0n }))
       .slice(this.#rotated);
     const from = query.tail === undefined ? all : all.slice(-query.tail);
-    const since = from.filter((message) => message.stampNs >= (query.sinceNs ?? 0n));
+    const sinceNs = query.sinceNs ?? 0n;
+    const isPassed = sinceNs > 0n ? all.at(this.#passedOver)?.stampNs : undefined;
+    const since = from.filter(({ stampNs }) => stampNs >= sinceNs && stampNs >= (isPassed ?? 0n));
     for (let at = 0; at < since.length; at += 100) yield since.slice(at, at + 100);
   }
 

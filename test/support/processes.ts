@@ -38,8 +38,16 @@ export function processesOf(binary: string): FoundProcess[] {
 
 /** 0 if the process has gone. */
 export function pssOf(pid: number): number {
-  const match = /^Pss:\s+(\d+) kB$/m.exec(procFile(pid, 'smaps_rollup') ?? '');
-  return match === null ? 0 : Number(match[1]) * 1024;
+  return rollupOf(pid, /^Pss:\s+(\d+) kB$/m);
+}
+
+/** Of it what no file has, and so nobody shares whoever else runs the program; 0 if the process has gone. */
+export function anonymousOf(pid: number): number {
+  return rollupOf(pid, /^Pss_Anon:\s+(\d+) kB$/m);
+}
+
+function rollupOf(pid: number, line: RegExp): number {
+  return Number(line.exec(procFile(pid, 'smaps_rollup') ?? '')?.[1] ?? 0) * 1024;
 }
 
 function executableOf(pid: number): string | undefined {

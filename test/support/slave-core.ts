@@ -44,6 +44,8 @@ export class Slave {
   readonly #out: Outgoing;
   readonly #ssl: SslOfSlave | undefined;
   readonly #executors = new Map<string, Executor>();
+  /** What would have gone out meanwhile, by the name of the message that is kept back. */
+  readonly #held = new Map<string, (() => void)[]>();
   #acks: AckPolicy;
 
   constructor(config: SlaveConfig, emit: (event: SlaveEvent) => void) {
@@ -53,6 +55,7 @@ export class Slave {
     this.#ssl = config.withoutSsl ? undefined : sslOfSlave(config.environment);
     this.#out = outgoing(this.#ssl, (address, secure) => this.#emit({ type: 'dialled', address, secure }));
     this.#acks = config.acks;
+    for (const message of config.held) this.hold(message);
   }
 
   /** Listens, then recovers: recover, containers, a `wait` and a Reconnect for each known one, orphans destroyed. Gives the port. */
@@ -107,6 +110,18 @@ export class Slave {
 
   setAcks(policy: AckPolicy): void {
     this.#acks = policy;
+  }
+
+  /** From now on messages of that name do not go out. */
+  hold(message: string): void {
+    if (!this.#held.has(message)) this.#held.set(message, []);
+  }
+
+  /** What was kept back goes out now, whether or not somebody listens. */
+  letGo(message: string): void {
+    const kept = this.#held.get(message) ?? [];
+    this.#held.delete(message);
+    for (const send of kept) send();
   }
 
   /** A verb by itself, with any bytes as its record. */
@@ -401,6 +416,14 @@ export class Slave {
     this.#checkpoint();
   }
 
+  /** `update` for tasks that run, or have ended: where it fails, the slave gives up the container. */
+  async #adjust(executor: Executor): Promise<void> {
+    const { code } = await this.#update(executor);
+    if (code === 0 || this.#isGone(executor)) return;
+    this.#violation(`update ${executor.containerId}: status ${code}: the slave destroys the container`);
+    await this.#destroy(executor);
+  }
+
   #runTask(executor: Executor, task: Task): void {
     if (task.state !== 'queued' || executor.upid === undefined || executor.state === 'terminating') return;
     task.state = 'running';
@@ -457,7 +480,7 @@ export class Slave {
       });
     }
     this.#checkpoint();
-    void this.#update(executor);
+    void this.#adjust(executor);
   }
 
   #statusUpdate(from: string, body: Buffer): void {
@@ -514,7 +537,7 @@ export class Slave {
     task.state = 'ended';
     this.#checkpoint();
     if (!atLeast(this.#config, '0.20')) acknowledge();
-    void this.#update(executor).then(() => {
+    void this.#adjust(executor).then(() => {
       if (atLeast(this.#config, '0.20')) acknowledge();
     });
   }
@@ -544,13 +567,14 @@ export class Slave {
       task_id: { value: task.id },
       uuid: Buffer.from(uuid, 'hex'),
     };
+    // First on disk, as with a real one: who has seen the acknowledgement may kill it.
+    this.#checkpoint();
     this.#post(
       pid,
       'StatusUpdateAcknowledgementMessage',
       encode(messages.StatusUpdateAcknowledgementMessage, ack),
     );
     this.#emit({ type: 'acknowledged', taskId: task.id, uuid });
-    this.#checkpoint();
   }
 
   async #update(executor: Executor): Promise<VerbResult> {
@@ -575,6 +599,12 @@ export class Slave {
   }
 
   #post(upid: string, name: string, body: Buffer): void {
+    const kept = this.#held.get(name);
+    if (kept !== undefined) {
+      kept.push(() => this.#post(upid, name, body));
+      this.#emit({ type: 'held', message: name });
+      return;
+    }
     this.#emit({ type: 'message', message: { direction: 'to-executor', name, upid, body, at: Date.now() } });
     this.#out.send(upid, encodePost(this.#config.version, upidOf(this.#facts), upid, name, body));
   }

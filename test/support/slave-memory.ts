@@ -112,7 +112,9 @@ export function readCheckpoint(workDirectory: string): Executor[] {
     tasks: new Map(
       one.tasks.map((task) => {
         const updates = new Map(task.updates.map(([uuid, update]) => [uuid, bytes(update)]));
-        return [task.id, { ...task, info: bytes(task.info), updates }];
+        // A slave that recovers cannot tell whether it had sent RunTask: it takes the task for launched.
+        const state = task.state === 'queued' ? 'running' : task.state;
+        return [task.id, { ...task, state, info: bytes(task.info), updates }];
       }),
     ),
   }));

@@ -1,8 +1,13 @@
 // The stand-in slave's own process, so that it can be SIGKILLed as a slave can: only then do its sockets and pipes break,
 // its calls become orphans, and the parent of their session's leader vanish. Driven over IPC by slave.ts.
 
-import { Slave } from './slave-core.ts';
+import { enableCompileCache } from 'node:module';
+import { TEST_CACHE } from './cache.ts';
+import type { Slave } from './slave-core.ts';
 import type { Request, SlaveCommand, SlaveEvent } from './slave-protocol.ts';
+
+// Tests start hundreds of these: most of what each costs is the compiling of the rest.
+enableCompileCache(`${TEST_CACHE}/compiled`);
 
 const held = { slave: undefined as Slave | undefined };
 
@@ -12,6 +17,7 @@ function emit(event: SlaveEvent): void {
 
 async function carryOut(command: SlaveCommand): Promise<unknown> {
   if (command.type === 'start') {
+    const { Slave } = await import('./slave-core.ts');
     held.slave = new Slave(command.config, emit);
     return await held.slave.start();
   }
@@ -32,6 +38,10 @@ async function carryOut(command: SlaveCommand): Promise<unknown> {
       return slave.frameworkMessage(command.containerId, command.data);
     case 'acks':
       return slave.setAcks(command.policy);
+    case 'hold':
+      return slave.hold(command.message);
+    case 'let-go':
+      return slave.letGo(command.message);
     case 'call':
       return await slave.call(command.verb, command.record, command.cwd);
   }

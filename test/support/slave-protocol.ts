@@ -29,6 +29,10 @@ export interface SlaveConfig {
   /** Some of the slave's own descriptors (pipes) leak into each call. */
   readonly leakDescriptors: boolean;
   readonly acks: AckPolicy;
+  /** Messages to executors that are kept back from the start, by their names. */
+  readonly held: readonly string[];
+  /** The port that it tells executors, where something stands before its own. */
+  readonly doorPort: number | undefined;
 }
 
 /** What the slave does with acknowledgements: sends them, keeps them back, or sends them so much later. */
@@ -64,6 +68,7 @@ export type SlaveCommand =
   | { readonly type: 'usage'; readonly containerId: string }
   | { readonly type: 'framework-message'; readonly containerId: string; readonly data: Uint8Array }
   | { readonly type: 'acks'; readonly policy: AckPolicy }
+  | { readonly type: 'hold' | 'let-go'; readonly message: string }
   | {
       readonly type: 'call';
       readonly verb: string;
@@ -153,6 +158,8 @@ export type SlaveEvent =
   | { readonly type: 'call'; readonly call: Call }
   | { readonly type: 'call-end'; readonly end: CallEnd }
   | { readonly type: 'message'; readonly message: MessageSeen }
+  /** A message that is kept back would have gone out now. */
+  | { readonly type: 'held'; readonly message: string }
   /** A connection to executors stands. */
   | { readonly type: 'dialled'; readonly address: string; readonly secure: boolean }
   | { readonly type: 'update'; readonly update: Update }

@@ -57,7 +57,7 @@ export function atLeast(config: SlaveConfig, version: string): boolean {
 }
 
 export function upidOf({ config, port }: SlaveFacts): string {
-  return `${NAME}@${config.ip}:${port}`;
+  return `${NAME}@${config.ip}:${config.doorPort ?? port}`;
 }
 
 /** The part of the UPID before the `@`, which is also the path under which messages come. */

@@ -62,6 +62,8 @@ export interface SlaveOptions {
   readonly withoutSsl?: boolean;
   /** An address of the loopback at which it listens; 127.0.0.1 unless told. */
   readonly ip?: string;
+  /** The port that it tells executors: of a door that stands before it. */
+  readonly doorPort?: number;
 }
 
 export interface FinishedCall extends Call {
@@ -111,6 +113,9 @@ export class StandInSlave implements AsyncDisposable {
   #number = 0;
   #life = 0;
   #acks: AckPolicy;
+  readonly #holding = new Set<string>();
+  /** Messages that would have gone out, had they not been kept back. */
+  readonly #held: string[] = [];
 
   constructor(options: SlaveOptions) {
     this.options = options;
@@ -134,7 +139,12 @@ export class StandInSlave implements AsyncDisposable {
 
   /** The slave's UPID; the port stays the same over restarts. */
   get upid(): string {
-    return `slave(1)@${this.options.ip ?? '127.0.0.1'}:${this.#port}`;
+    return `slave(1)@${this.options.ip ?? '127.0.0.1'}:${this.options.doorPort ?? this.#port}`;
+  }
+
+  /** At which it listens itself. */
+  get port(): number {
+    return this.#port;
   }
 
   get calls(): readonly FinishedCall[] {
@@ -191,6 +201,8 @@ export class StandInSlave implements AsyncDisposable {
       stdinByteMs: options.stdinByteMs,
       leakDescriptors: options.leakDescriptors ?? false,
       acks: this.#acks,
+      held: [...this.#holding],
+      doorPort: options.doorPort,
     };
   }
 
@@ -290,6 +302,27 @@ export class StandInSlave implements AsyncDisposable {
     await this.#ask({ type: 'acks', policy });
   }
 
+  /** Messages to executors of that name are kept back until `letGo`, in further lives of the slave, too. May be called while it is dead. */
+  async hold(message: string): Promise<void> {
+    this.#holding.add(message);
+    if (this.pid !== undefined) await this.#ask({ type: 'hold', message });
+  }
+
+  /** They go out now. What was kept back by a slave that has died meanwhile never does. */
+  async letGo(message: string): Promise<void> {
+    this.#holding.delete(message);
+    await this.#ask({ type: 'let-go', message });
+  }
+
+  /** Waits until so many messages of that name have been kept back, since the beginning. */
+  async kept(message: string, count = 1, timeoutMs = DEFAULT_WAIT_MS): Promise<void> {
+    await until(
+      `${count} ${message} kept back`,
+      () => this.#held.filter((name) => name === message).length >= count,
+      { timeoutMs, everyMs: 5 },
+    );
+  }
+
   /** A verb by itself with any bytes as its record (its length is put before them); undefined: no record. */
   async call(verb: string, record?: Uint8Array, cwd = '/'): Promise<VerbResult> {
     // slave-core.ts answers `call` with this.
@@ -318,9 +351,12 @@ export class StandInSlave implements AsyncDisposable {
 
   /**
    * Kills it, its calls that still run with their sessions, and whatever else has the environment of its calls (a call
-   * that was started in the moment of the kill is in no list). Safe to call twice.
+   * that was started in the moment of the kill is in no list, and has no environment of its own yet). Safe to call twice.
    */
   async stop(): Promise<void> {
+    // It starts no more: what it is starting is its child by now.
+    this.signal('SIGSTOP');
+    const children = this.pid === undefined ? [] : treeOf([this.pid]);
     await this.kill();
     const leaders = this.calls
       .filter((call) => call.end === undefined && statOf(call.pid)?.startTicks === call.startTicks)
@@ -332,7 +368,7 @@ export class StandInSlave implements AsyncDisposable {
         (procFile(pid, 'environ')?.split('\0').includes(mark) &&
           pidNamespaceOf(pid) === pidNamespaceOf(process.pid)),
     );
-    await killAll([...new Set([...treeOf(leaders), ...members])].filter(isAlive));
+    await killAll([...new Set([...children, ...treeOf(leaders), ...members])].filter(isAlive));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -377,6 +413,9 @@ export class StandInSlave implements AsyncDisposable {
       case 'message':
         this.history.push(`${event.message.direction} ${event.message.name}`);
         this.messages.push(event.message);
+        return;
+      case 'held':
+        this.#held.push(event.message);
         return;
       case 'dialled':
         this.dialled.push(event.secure);
