@@ -76,6 +76,37 @@ export function join({ window, held, quiet, final }: JoinQuestion): Join {
   return final && held.length > 0 ? { kind: 'gone' } : { kind: 'more' };
 }
 
+/** What is compared to tell where two sources stand beside each other that disagree somewhere before. */
+const ALIGN_BYTES = 1024;
+const ALIGN_BYTES_MIN = 256;
+
+/**
+ * How many bytes into the window the attach seems to have begun, told by its end alone: the log lacks something that the
+ * attach has, or has something else, but the one goes on into the other. Negative: it lacks more than it has from then on.
+ * Of several places the one that doubles nothing. undefined: the end of neither is in the other.
+ */
+export function alignEnds(window: Buffer, held: Buffer): number | undefined {
+  const places: number[] = [];
+  const windowEnd = window.subarray(-ALIGN_BYTES);
+  if (windowEnd.length >= ALIGN_BYTES_MIN) {
+    const { lastEnd } = searched(windowEnd, held);
+    if (lastEnd !== undefined) places.push(window.length - lastEnd);
+  }
+  const certain = certainlyLogged(held);
+  const heldEnd = held.subarray(Math.max(0, certain - ALIGN_BYTES), certain);
+  if (heldEnd.length >= ALIGN_BYTES_MIN) {
+    const { firstEnd } = searched(heldEnd, window);
+    if (firstEnd !== undefined) places.push(firstEnd - certain);
+  }
+  return places.length === 0 ? undefined : Math.min(...places);
+}
+
+function searched(pattern: Buffer, bytes: Buffer): StreamSearch {
+  const search = new StreamSearch(pattern);
+  search.push(bytes);
+  return search;
+}
+
 /**
  * The length of the longest end of `tail` that `log` begins with, or, if `log` is shorter than that, has at its beginning
  * as far as it goes: what a log that was rotated within the tail still has of it. 0 if none.

@@ -2,7 +2,7 @@
 // which the attach began is found, what it delivers is held back (bounded) and the file is fed from the log. The attach
 // comes first: once as much is held as may be the task waits, and its log runs away from nobody who reads it.
 
-import { join, overlapWithTail } from '../container/join.ts';
+import { alignEnds, join, overlapWithTail } from '../container/join.ts';
 import { mayPass } from '../docker/faults.ts';
 import type { OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
@@ -132,8 +132,10 @@ export class Handover {
       if (outcome === 'of-no-use') {
         // What may be in both counts as being in both.
         this.#compact();
-        const seam = overlapWithTail(this.#compactWindow(), this.#held[0] ?? held);
-        return await this.#goLive(this.#lane.position - seam);
+        const all = this.#held[0] ?? held;
+        const window = this.#compactWindow();
+        const began = alignEnds(window, all) ?? window.length - overlapWithTail(window, all);
+        return await this.#goLive(this.#windowAt + began);
       }
       if (outcome === 'failed') {
         pauseMs = Math.min(pauseMs * 2, LOOK_PAUSE_MS_MAX);
@@ -170,7 +172,8 @@ export class Handover {
         fromMs: receivedMs,
         toMs: Date.now(),
       });
-      return await this.#goLive(this.#lane.position - held.length);
+      // Where they do not fit at all, whatever the log has had since before the attach counts as being in both.
+      return await this.#goLive(this.#windowAt + (alignEnds(this.#compactWindow(), held) ?? 0));
     }
   }
 

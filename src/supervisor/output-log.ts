@@ -22,7 +22,7 @@ const OVERLAP_BYTES_MIN = 256;
 /** How much earlier or later than we saw them Docker may have stamped the same bytes. */
 const EARLIER_NS = 10_000_000_000n;
 const LATER_NS = 30_000_000_000n;
-/** A message stamped so much later than the last bytes came, and not among them, is none of them. */
+/** A message stamped so much later than the last bytes came is none of them, whatever it says; before that one that is not among them. */
 const NEWER_NS = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
 const NO_LONGER_LOGGED = "Docker's log no longer has it";
@@ -64,7 +64,7 @@ async function readOn(
   options: ReadOptions,
   signal: AbortSignal,
 ): Promise<ReadOutcome> {
-  const { anchorNs, anchorAt, position: written } = lane.state;
+  const { anchorNs, anchorAt, position: written, receivedMs } = lane.state;
   const tail = options.tail ?? Buffer.alloc(0);
   const tailAt = written - tail.length;
   const pieces = new LogPieces<bigint>(lane.isAnchoredInLine);
@@ -75,6 +75,9 @@ async function readOn(
   let isFirst = true;
   let anchor: { ns: bigint; at: number } | undefined;
   let out: Appended[] = [];
+  // The same text may come again.
+  const hasWritten = (behind: Buffer, bytes: Buffer, stampNs: bigint): boolean =>
+    stampNs <= msToNs(receivedMs + 1) && behind.includes(bytes);
   const emit = (bytes: Buffer, stampNs: bigint): void => {
     const start = at;
     at += bytes.length;
@@ -91,8 +94,9 @@ async function readOn(
       if (bytes.subarray(from - start, to - start).equals(behind.subarray(0, to - from))) {
         agreedBytes += to - from;
       } else {
-        const isNew =
-          ownStamp && from === start && agreedBytes >= OVERLAP_BYTES_MIN && !behind.includes(bytes);
+        // The message at the anchor bears its stamp to the nanosecond: what agrees from there on does not by chance.
+        const isPlaced = anchorNs > 0n ? agreedBytes > 0 : agreedBytes >= OVERLAP_BYTES_MIN;
+        const isNew = isPlaced && ownStamp && from === start && !hasWritten(behind, bytes, stampNs);
         contradiction = isNew ? { goesOnNs: stampNs } : 'lost-place';
         return;
       }
@@ -176,24 +180,29 @@ export async function catchUp(
 ): Promise<boolean> {
   const { position, anchorAt, receivedMs } = lane.state;
   if (position - anchorAt > COUNT_BYTES_MAX) await findPlace(lane, source, options.tail, 'unique', signal);
-  const outcome = await readOn(lane, source, options, signal);
-  if (outcome === 'read') return true;
   const { tail: _, ...rest } = options;
+  const goOn = async (): Promise<ReadOutcome> => await readOn(lane, source, rest, signal);
+  // Each place that is found is held against the file again: behind it the log may have something else.
+  let outcome = await readOn(lane, source, options, signal);
   if (outcome === 'lost-place') {
     const silence = await afterSilence(lane, source, options.tail, signal);
     if (silence === 'still') return true;
-    const isFound =
-      silence === 'over' ||
-      (await findPlace(lane, source, options.tail, 'last', signal)) ||
-      (await beginAfter(lane, source, options, signal));
-    if (!isFound) return false;
-  } else {
+    if (silence === 'over') outcome = await goOn();
+    else if (await findPlace(lane, source, options.tail, 'last', signal))
+      outcome = await readOn(lane, source, options, signal);
+  }
+  if (outcome === 'lost-place') {
+    if (!(await beginAfter(lane, source, options, signal))) return false;
+    outcome = await goOn();
+  }
+  if (typeof outcome === 'object') {
     // A line that was open, or what Docker's log copier had not come to: it lives in dockerd's memory alone.
     const span = { fromMs: receivedMs, toMs: Number(outcome.goesOnNs / NS_PER_MS) };
     lane.lose('unknown', 'Docker was restarted, and its log lacks what it had not logged yet', span);
     lane.anchor(outcome.goesOnNs, lane.position);
+    outcome = await goOn();
   }
-  if ((await readOn(lane, source, rest, signal)) === 'read') return true;
+  if (outcome === 'read') return true;
   lane.lose('unknown', NO_LONGER_LOGGED, { fromMs: receivedMs, toMs: Date.now() });
   return false;
 }
@@ -269,11 +278,15 @@ async function beginAfter(
     return true;
   }
   const { receivedMs } = lane.state;
-  const next = await firstSince(lane, source, msToNs(receivedMs) + NEWER_NS, signal);
+  const cameNs = msToNs(receivedMs);
+  const isNew: IsWanted = (ns, message) =>
+    ns >= cameNs + NEWER_NS || (ns >= cameNs && !tail.includes(message));
+  const next = await firstOf(lane, source, isNew, signal);
   const fromAttach = attachedNs !== undefined && (next === undefined || next.ns >= attachedNs);
   const toNs = fromAttach ? attachedNs : next?.ns;
   const toMs = toNs === undefined ? Date.now() : Number(toNs / NS_PER_MS);
-  lane.lose('unknown', NO_LONGER_LOGGED, { fromMs: receivedMs, toMs });
+  // What was copied from the log itself may have come after the attach.
+  lane.lose('unknown', NO_LONGER_LOGGED, { fromMs: Math.min(receivedMs, toMs), toMs });
   if (next === undefined || fromAttach) return false;
   // A line that was open is logged as a whole. Another one that begins alike: the piece of a line that is lost is lost, too.
   const open = tail.subarray(tail.lastIndexOf(NEWLINE) + 1);
@@ -304,7 +317,7 @@ async function afterSilence(
     (['stdout', 'stderr'] as const).map((stream) => oldestOf(source, stream, signal)),
   );
   if (!oldest.some((ns) => ns !== undefined && ns <= silentNs)) return 'unknown';
-  const next = await firstSince(lane, source, silentNs + 1n, signal);
+  const next = await firstOf(lane, source, (ns) => ns > silentNs, signal);
   if (next === undefined) return 'still';
   lane.anchor(next.ns, position - openBytes);
   return 'over';
@@ -320,19 +333,20 @@ async function oldestOf(
   return undefined;
 }
 
-/** The first message since then, and what it begins with. Looks through the whole log: see `fromAnchor`. */
-async function firstSince(
+type IsWanted = (stampNs: bigint, message: Buffer) => boolean;
+
+/** The first message that is wanted, and what it begins with. Looks through the whole log: see `fromAnchor`. */
+async function firstOf(
   lane: OutputLane,
   source: OutputSource,
-  sinceNs: bigint,
+  isWanted: IsWanted,
   signal: AbortSignal,
 ): Promise<(Start & { readonly begin: Buffer }) | undefined> {
   let before = 0;
   for await (const { bytes, starts } of batchesOf(lane, source, 0n, undefined, signal)) {
-    const first = starts.find(({ ns }) => ns >= sinceNs);
-    if (first !== undefined) {
-      const begin = bytes.subarray(first.at - before, first.at - before + LOG_PIECE_BYTES);
-      return { ...first, begin };
+    for (const [n, start] of starts.entries()) {
+      const own = bytes.subarray(start.at - before, (starts[n + 1]?.at ?? before + bytes.length) - before);
+      if (isWanted(start.ns, own)) return { ...start, begin: own.subarray(0, LOG_PIECE_BYTES) };
     }
     before += bytes.length;
   }

@@ -30,6 +30,8 @@ export function messagesOf(bytes: Buffer, ended: boolean): Buffer[] {
   return messages;
 }
 
+/** Fewer bytes are found at several places. */
+const UNIQUE_BYTES = 24;
 const NOISE = Buffer.from('noise\n');
 
 function frameOf(stream: 1 | 2, bytes: Buffer): Buffer {
@@ -61,6 +63,11 @@ export class ModelDocker implements OutputSource {
     for (const attached of this.#open) attached.wake();
   }
 
+  /** How much it has written. */
+  get emitted(): number {
+    return this.#emitted;
+  }
+
   /** It writes what is left and exits. */
   end(): void {
     this.#emitted = this.#stream.length;
@@ -85,10 +92,16 @@ export class ModelDocker implements OutputSource {
     for (const attached of this.#open) attached.wake();
   }
 
-  /** dockerd is killed: what was attached breaks off, and the log never gets the line that is open. */
-  crash(): void {
-    const open = this.#emitted - 1 - this.#stream.lastIndexOf(0x0a, this.#emitted - 1);
-    this.#unlogged.push({ from: this.#emitted - open, to: this.#emitted });
+  /** dockerd is killed: what was attached breaks off, and the log never gets the line that is open, nor `lines` before it. */
+  crash(lines = 0): void {
+    let end = this.#stream.lastIndexOf(0x0a, this.#emitted - 1);
+    for (let n = 0; n < lines && end > 0; n++) end = this.#stream.lastIndexOf(0x0a, end - 1);
+    // What another one has not had is gone with that one. No piece stays between the two that could not be told from others.
+    const before = this.#unlogged.at(-1)?.to ?? 0;
+    const from = end + 1 < before + UNIQUE_BYTES ? before : end + 1;
+    const isStamped = messagesOf(this.#logged(from), this.#ended).length;
+    this.#stamps = this.#stamps.slice(0, isStamped);
+    this.#unlogged.push({ from, to: this.#emitted });
     for (const attached of this.#open) {
       attached.closed = true;
       attached.wake();
@@ -104,15 +117,20 @@ export class ModelDocker implements OutputSource {
     this.#passedOver = this.#messages().length - kept;
   }
 
-  #messages(): Buffer[] {
+  /** What the log has of the stream's first bytes. */
+  #logged(upTo: number): Buffer {
     const parts: Buffer[] = [];
     let at = 0;
     for (const { from, to } of this.#unlogged) {
       parts.push(this.#stream.subarray(at, from));
       at = to;
     }
-    parts.push(this.#stream.subarray(at, this.#emitted));
-    return messagesOf(Buffer.concat(parts), this.#ended);
+    parts.push(this.#stream.subarray(at, upTo));
+    return Buffer.concat(parts);
+  }
+
+  #messages(): Buffer[] {
+    return messagesOf(this.#logged(this.#emitted), this.#ended);
   }
 
   #stampAll(): void {

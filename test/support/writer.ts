@@ -72,8 +72,9 @@ export interface Hole {
   readonly bytes: number;
 }
 
-/** So many bytes of the writer's are found at one place only: fewer than the end of its number and some letters. */
+/** So many bytes of the writer's are found at one place only; of what lies between two holes there may be less, which is most likely found once. */
 const UNIQUE_BYTES = 24;
+const MOSTLY_UNIQUE_BYTES = 8;
 
 /**
  * What `actual` lacks of `expected`. Throws where it has something else, or something twice: that is no hole. The bytes on
@@ -88,8 +89,10 @@ export function holesIn(actual: Buffer, expected: Buffer): readonly Hole[] {
     from += same;
     at += same;
     if (from === actual.length) break;
-    const next = expected.indexOf(actual.subarray(from, from + UNIQUE_BYTES), at);
-    if (next < 0) throw new Error(difference(actual, from, expected, at));
+    const next = [UNIQUE_BYTES, MOSTLY_UNIQUE_BYTES]
+      .map((length) => expected.indexOf(actual.subarray(from, from + length), at))
+      .find((found) => found >= 0);
+    if (next === undefined) throw new Error(difference(actual, from, expected, at));
     holes.push({ at, bytes: next - at });
     at = next;
   }

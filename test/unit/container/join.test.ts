@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  alignEnds,
   certainlyLogged,
   join,
   LOG_PIECE_BYTES,
@@ -149,6 +150,53 @@ describe('join', () => {
     assert.deepEqual(join({ window: Buffer.from('a\nc\n'), held, quiet: false, final: true }), {
       kind: 'gone',
     });
+  });
+});
+
+describe('alignEnds', () => {
+  const lines = Buffer.from(Array.from({ length: 20_000 }, (_, n) => `line ${n} of them\n`).join(''));
+  const place = (least: number, most: number): fc.Arbitrary<number> => fc.integer({ min: least, max: most });
+
+  it('tells how they stand, whichever goes further, though the log lacks something that the attach has', () => {
+    fc.assert(
+      fc.property(
+        place(0, 50_000),
+        place(0, 30_000),
+        place(100_000, 200_000),
+        place(100_000, 200_000),
+        (hole, began, loggedTo, heldTo) => {
+          const window = Buffer.concat([lines.subarray(0, hole), lines.subarray(hole + 40_000, loggedTo)]);
+          const at = alignEnds(window, lines.subarray(began, heldTo));
+          assert.ok(at !== undefined);
+          // So many of the attach's bytes are in the log, or lie where it lacks some.
+          assert.equal(window.length - at, loggedTo - began);
+        },
+      ),
+      RUNS,
+    );
+  });
+
+  it('never doubles what repeats itself', () => {
+    const same = Buffer.from('the same\n'.repeat(5_000));
+    fc.assert(
+      fc.property(
+        place(0, 20_000),
+        place(25_000, 45_000),
+        place(25_000, 45_000),
+        (began, loggedTo, heldTo) => {
+          const window = same.subarray(0, loggedTo);
+          const at = alignEnds(window, same.subarray(began, heldTo));
+          assert.ok(at !== undefined && window.length - at > loggedTo - began - 'the same\n'.length);
+        },
+      ),
+      RUNS,
+    );
+  });
+
+  it('does not say where the end of neither is in the other, or too short to tell', () => {
+    assert.equal(alignEnds(lines.subarray(0, 50_000), lines.subarray(100_000, 150_000)), undefined);
+    assert.equal(alignEnds(lines.subarray(0, 100), lines.subarray(0, 100)), undefined);
+    assert.equal(alignEnds(Buffer.alloc(0), lines), undefined);
   });
 });
 

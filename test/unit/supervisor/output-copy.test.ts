@@ -23,6 +23,7 @@ import { mountSmallDisk } from '../../support/small-disk.ts';
 import { streams } from '../../support/streams.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
+import { holesIn } from '../../support/writer.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
 
@@ -38,6 +39,27 @@ const step = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('wait' as const), share: fc.integer({ min: 0, max: 300 }) }),
   },
 );
+
+/** So many bytes on both sides of a hole may agree by chance. */
+const CHANCE_BYTES = 8;
+
+/** Lines of which no two pieces of 24 bytes are the same, some of them short, some cut by Docker. */
+function lettered(seed: number, length: number): Buffer {
+  const lines: string[] = [];
+  let state = seed;
+  const lot = (below: number): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  for (let size = 0; size < length; ) {
+    const words = lot(100) === 0 ? 2_000 + lot(3_000) : lot(24);
+    const line = `${[lines.length, ...Array.from({ length: words }, () => lot(0xff_ffff).toString(36))].join(' ')}\n`;
+    lines.push(line);
+    size += line.length;
+  }
+  // Of a long last line it is not known whether it was ended.
+  return Buffer.from(`${lines.join('')}the last one\n`);
+}
 
 function numbered(lines: number): string {
   return Array.from({ length: lines }, (_, n) => `number ${n}\n`).join('');
@@ -209,6 +231,39 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       );
       assert.match(world.stderr(), /Docker was restarted/);
     }
+  });
+
+  it('lacks nothing but what dockerd had in hand whenever it was killed, and doubles nothing', async () => {
+    await using directory = await tempDirectory();
+    const crashed = fc.record({
+      do: fc.constantFrom('crash' as const, 'both' as const),
+      share: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })),
+    });
+    // Never so little that it could not be recognised between two holes.
+    const written = step.map((act) => (act.do === 'emit' ? { ...act, share: act.share + 2 } : act));
+    const steps = fc.array(fc.oneof({ weight: 3, arbitrary: crashed }, { weight: 10, arbitrary: written }), {
+      minLength: 4,
+      maxLength: 24,
+    });
+    const run = fc.asyncProperty(fc.integer({ min: 1, max: 1e9 }), steps, async (seed, acts) => {
+      const stream = lettered(seed, 300_000);
+      const world = new World(directory, stream);
+      await world.play([{ do: 'emit', share: 10 }, ...acts]);
+      const { report, file } = await world.finish();
+      let lacking = 0;
+      for (const { at, bytes } of holesIn(file, stream)) {
+        // What the file did not have yet when a dockerd was killed, and that one had.
+        const isInHand = world.crashes.some(
+          (crash) =>
+            crash.fileBytes <= at - lacking + CHANCE_BYTES && at + bytes <= crash.emitted + CHANCE_BYTES,
+        );
+        assert.ok(isInHand, JSON.stringify([at, bytes, world.crashes, report]));
+        lacking += bytes;
+      }
+    });
+    await Promise.all(
+      [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => fc.assert(run, { numRuns: 12, seed: seed * 77_777 })),
+    );
   });
 
   it('takes what the attach has from the attach where the log begins behind it', async () => {
@@ -600,6 +655,7 @@ function isWithin(file: Buffer, stream: Buffer, lost: readonly (number | 'unknow
 /** A container of the model with its sandbox, and a copier that is opened and closed. */
 class World {
   readonly docker: ModelDocker;
+  readonly crashes: { readonly fileBytes: number; readonly emitted: number }[] = [];
   readonly file: string;
   readonly paths: { readonly stdoutFile: string; readonly stderrFile: string; readonly stateDir: string };
   readonly #logDriver: string;
@@ -644,14 +700,26 @@ class World {
     this.#copy = undefined;
   }
 
-  async play(steps: readonly { do: 'emit' | 'kill' | 'resume' | 'wait'; share: number }[]): Promise<void> {
+  async play(
+    steps: readonly { do: 'emit' | 'kill' | 'resume' | 'wait' | 'crash' | 'both'; share: number }[],
+  ): Promise<void> {
     await this.open();
     for (const { do: what, share } of steps) {
       if (what === 'emit') this.docker.emit(share ** 3 + share);
       else if (what === 'kill') await this.kill();
       else if (what === 'resume') await this.open();
-      else await sleep(share);
+      else if (what === 'crash') this.#crash(share);
+      else if (what === 'both') {
+        await this.kill();
+        this.#crash(share);
+        await this.open();
+      } else await sleep(share);
     }
+  }
+
+  #crash(lines: number): void {
+    this.crashes.push({ fileBytes: this.size(), emitted: this.docker.emitted });
+    this.docker.crash(lines);
   }
 
   async finish(): Promise<{ report: OutputReport; file: Buffer }> {
