@@ -1,6 +1,7 @@
 // A containerizer_path under which a verb's calls come under a limit first: a cgroup that they enter, or prlimit(1).
 
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { containerizerScript } from './containerizer-script.ts';
 import type { Host } from './host.ts';
 
 export interface LimitedCalls {
@@ -10,19 +11,13 @@ export interface LimitedCalls {
 }
 
 export function limitedCalls(host: Host, name: string): LimitedCalls {
-  const directory = host.directory.at(name);
-  mkdirSync(directory);
-  const script = `${directory}/containerizer`;
-  const lines = [
-    '#!/bin/sh',
-    'for verb; do :; done',
+  const { directory, containerizer } = containerizerScript(host, name, (own) => [
     `set -- ${host.containerizer} "$@"`,
-    `if [ -e ${directory}/$verb ]; then . ${directory}/$verb; fi`,
+    `if [ -e ${own}/$verb ]; then . ${own}/$verb; fi`,
     'exec "$@"',
-  ];
-  writeFileSync(script, `${lines.join('\n')}\n`, { mode: 0o755 });
+  ]);
   return {
-    containerizer: script,
+    containerizer,
     set: (verb, line) => {
       const file = `${directory}/${verb}`;
       if (line !== undefined) writeFileSync(file, `${line}\n`);

@@ -1,7 +1,8 @@
 // A containerizer_path around the binary with which one call of a verb is killed, or refused something, at one of its steps. What the slave has
 // sent stays, so that the same call can come again, in the same place, with the same environment and bytes.
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { containerizerScript } from './containerizer-script.ts';
 import type { Host } from './host.ts';
 import { faultWords, type Step, type StepFault, stepsIn, underSteps } from './steps.ts';
 
@@ -29,16 +30,8 @@ const LAUNCHED_ALREADY = 'has been launched already';
 
 /** `program` is `stepsProgram()`; `under` are the places whose changes count. */
 export function stepCalls(host: Host, program: string, under: readonly string[]): SteppedCalls {
-  const directory = host.directory.at('stepped');
-  mkdirSync(directory);
-  const script = `${directory}/containerizer`;
-  const log = `${directory}/steps`;
-  // The words before `--`; those of the fault come from a file.
-  const counted = underSteps(program, { under, log }, ['true']).slice(0, -2).join(' ');
-  const lines = [
-    '#!/bin/sh',
-    'for verb; do :; done',
-    `d=${directory}`,
+  const { directory, containerizer } = containerizerScript(host, 'stepped', (own) => [
+    `d=${own}`,
     `mv $d/armed-$verb $d/taken 2>/dev/null || exec ${host.containerizer} "$@"`,
     'read -r afterwards fault <$d/taken',
     // Exactly one record: stdin stays open.
@@ -48,7 +41,7 @@ export function stepCalls(host: Host, program: string, under: readonly string[])
     '  head -c 4 >$record',
     '  head -c "$(od -An -tu4 $record | tr -d " ")" >>$record',
     'esac',
-    `${counted} $fault -- ${host.containerizer} "$@" <$record >$d/first.out 2>$d/first.err`,
+    `${countedBy(program, under, logIn(own))} $fault -- ${host.containerizer} "$@" <$record >$d/first.out 2>$d/first.err`,
     'status=$?',
     'echo $status >$d/first',
     'name=first',
@@ -68,10 +61,9 @@ export function stepCalls(host: Host, program: string, under: readonly string[])
     'cat $d/$name.err >&2',
     'cat $d/$name.out',
     'exit $status',
-  ];
-  writeFileSync(script, `${lines.join('\n')}\n`, { mode: 0o755 });
+  ]);
   return {
-    containerizer: script,
+    containerizer,
     arm: (verb, fault, afterwards) => {
       writeFileSync(`${directory}/arming`, `${[afterwards, ...faultWords(fault)].join(' ')}\n`);
       renameSync(`${directory}/arming`, `${directory}/armed-${verb}`);
@@ -82,6 +74,12 @@ export function stepCalls(host: Host, program: string, under: readonly string[])
       stdout: readFileSync(`${directory}/${which}.out`),
       stderr: readFileSync(`${directory}/${which}.err`, 'utf8'),
     }),
-    steps: () => stepsIn(log),
+    steps: () => stepsIn(logIn(directory)),
   };
 }
+
+const logIn = (directory: string): string => `${directory}/steps`;
+
+/** The words before `--`; those of the fault come from a file. */
+const countedBy = (program: string, under: readonly string[], log: string): string =>
+  underSteps(program, { under, log }, ['true']).slice(0, -2).join(' ');

@@ -1,7 +1,8 @@
 // A containerizer_path that is a small shell script around the binary: it can hold a verb back, and keeps what `wait`
 // answered where a test finds it also after the slave that asked has died.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { containerizerScript } from './containerizer-script.ts';
 import type { Host } from './host.ts';
 
 export interface Wrapped {
@@ -16,24 +17,18 @@ export interface Wrapped {
 
 /** `name` tells several of one host apart. */
 export function wrap(host: Host, name: string): Wrapped {
-  const directory = host.directory.at(name);
-  mkdirSync(directory);
-  const script = `${directory}/containerizer`;
-  const lines = [
-    '#!/bin/sh',
-    'for verb; do :; done',
-    `while [ -e ${directory}/hold-$verb ]; do sleep 0.05; done`,
+  const { directory, containerizer } = containerizerScript(host, name, (own) => [
+    `while [ -e ${own}/hold-$verb ]; do sleep 0.05; done`,
     `if [ "$verb" != wait ]; then exec ${host.containerizer} "$@"; fi`,
     // Its reader may be dead: the file is there before the pipe is written to.
-    `${host.containerizer} "$@" >${directory}/$$.part`,
+    `${host.containerizer} "$@" >${own}/$$.part`,
     'status=$?',
-    `mv ${directory}/$$.part ${directory}/$$.answer`,
-    `cat ${directory}/$$.answer`,
+    `mv ${own}/$$.part ${own}/$$.answer`,
+    `cat ${own}/$$.answer`,
     'exit $status',
-  ];
-  writeFileSync(script, `${lines.join('\n')}\n`, { mode: 0o755 });
+  ]);
   return {
-    containerizer: script,
+    containerizer,
     hold: (verb) => writeFileSync(`${directory}/hold-${verb}`, ''),
     letGo: (verb) => {
       if (existsSync(`${directory}/hold-${verb}`)) rmSync(`${directory}/hold-${verb}`);
