@@ -552,10 +552,12 @@ export class ExecutorReporter implements TaskReporter {
           return;
         }
         this.#disbelievesShutdownUntil = 0;
-        if (this.#registered !== undefined) return;
-        // The answer to a Register that had to be repeated: "I have you already".
-        this.#noteRegistered({ slaveId: request.task.slaveId, takesKilling: false });
-        tell({ type: 'already-registered' });
+        // The answer to a Register or Reregister that had to be repeated: "I have you already". Of what came with it nothing was taken.
+        this.#updates.unsend();
+        if (this.#registered === undefined) {
+          this.#noteRegistered({ slaveId: request.task.slaveId, takesKilling: false });
+          tell({ type: 'already-registered' });
+        }
         void this.#send();
         return;
       case 'reregistered':

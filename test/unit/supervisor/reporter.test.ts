@@ -9,6 +9,7 @@ import { mesosContainerId } from '../../../src/container/identity.ts';
 import type { LifeEvent } from '../../../src/container/life.ts';
 import { TaskState } from '../../../src/container/termination.ts';
 import type { Log } from '../../../src/host/log.ts';
+import { identify, noted } from '../../../src/host/processes.ts';
 import { decode, encode } from '../../../src/mesos/codec.ts';
 import { ExecutorPort, type SlaveMessage } from '../../../src/mesos/executor-port.ts';
 import * as messages from '../../../src/mesos/messages.ts';
@@ -114,6 +115,59 @@ it('an end that is acknowledged while it is being sent once more counts when tha
   taken();
   await until('it counts', () => told.length > 0);
   assert.deepEqual(told, [{ type: 'acknowledged' }]);
+  reporter.close();
+});
+
+it('what a second Reregister brought is sent once more by itself: the slave has taken nothing of it', async () => {
+  await using directory = await tempDirectory('rp-');
+  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
+  mkdirSync(paths.directory, { recursive: true });
+  const slave = noted(identify(process.pid) ?? assert.fail());
+  const by = { ...slave, startTime: 1 };
+  writeFileSync(paths.registered, JSON.stringify({ slaveId: 's1', takesKilling: false, by }));
+  writeFileSync(paths.waitSeen, JSON.stringify({ ...slave, waits: [], knows: true }));
+  const told: LifeEvent[] = [];
+  const sent: { readonly message: string; readonly updates: readonly Uint8Array[] }[] = [];
+  const heard = { message: (_: SlaveMessage): void => assert.fail('nobody listens') };
+  const updatesOf = (message: string, body: Uint8Array): readonly Uint8Array[] => {
+    if (message === 'ReregisterExecutorMessage')
+      return decode(messages.ReregisterExecutorMessage, body).updates ?? [];
+    return [decode(messages.StatusUpdateMessage, body).update ?? assert.fail()];
+  };
+  const reporter = new ExecutorReporter({
+    ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
+    tell: (event) => told.push(event),
+    // What of them is used here.
+    port: {
+      port: 1,
+      register: (_: string, listener: (message: SlaveMessage) => void) => {
+        heard.message = listener;
+      },
+      unregister: () => {},
+    } as unknown as ExecutorPort,
+    slaves: {
+      isThere: () => true,
+      forget: () => {},
+      watch: () => {},
+      post: async (_: unknown, message: string, body: Uint8Array) => {
+        sent.push({ message, updates: updatesOf(message, body) });
+        return 'taken';
+      },
+    } as unknown as Slaves,
+    request: { task: { ...taskRequest(), checkpoint: true } } as unknown as RequestRecord,
+  });
+  // Its predecessor has reregistered already, and died before it could note that.
+  await reporter.dial();
+  await reporter.report({ state: TaskState.RUNNING, message: '' });
+  await until('reregistered', () => sent.length === 1);
+  heard.message({ message: 'ShutdownExecutorMessage', body: Buffer.alloc(0) });
+  await until('sent once more', () => sent.length > 1);
+  assert.deepEqual(
+    sent.map(({ message }) => message),
+    ['ReregisterExecutorMessage', 'StatusUpdateMessage'],
+  );
+  assert.deepEqual(sent[0]?.updates, sent[1]?.updates);
+  assert.deepEqual(told, []);
   reporter.close();
 });
 
