@@ -48,9 +48,9 @@ const simple = (options: TaskOptions = {}) =>
 const UNSEEN =
   /^deimos: stdout and stderr: what was written [^\n]* may be lost: Docker was away when [^\n]*\n$/;
 
-/** Killed in the very moment of an end, it has not noted what it had taken from the kernel's hands. */
+/** Killed in the very moment of an end, it has not noted what it had taken from the kernel's hands. Behind whoever wanted the end. */
 const UNKNOWN =
-  /^Docker was restarted about when the container ended, and says 255, as it does of an end that it has not seen$/;
+  /^(Killed by the framework\. )?Docker was restarted about when the container ended, and says 255, as it does of an end that it has not seen$/;
 
 type Moment =
   | { readonly kind: 'before' | 'after'; readonly number: number }
@@ -302,7 +302,8 @@ async function runOnce(means: Means, scenario: Scenario, moment: Moment | undefi
       timeoutMs: PATIENCE_MS,
     });
     const first = door.requests.length;
-    const death = deathAt(dockerd, door, first, moment);
+    const [otherId = assert.fail()] = await containersOf(dockerd, other);
+    const death = deathAt(dockerd, door, { first, moment, otherId });
     const task = await scenario.play({ host, slave, image });
     const last = await task.ended(PATIENCE_MS);
     // What is told to have ended has ended.
@@ -336,8 +337,16 @@ async function runOnce(means: Means, scenario: Scenario, moment: Moment | undefi
   });
 }
 
+interface DeathTerms {
+  /** The task's first request. */
+  readonly first: number;
+  readonly moment: Moment | undefined;
+  /** Docker's id of the other task, whose shell starts processes all the while. */
+  readonly otherId: string;
+}
+
 /** SIGKILL to dockerd at that moment, and its return. */
-function deathAt(dockerd: Dockerd, door: DockerDoor, first: number, moment: Moment | undefined) {
+function deathAt(dockerd: Dockerd, door: DockerDoor, { first, moment, otherId }: DeathTerms) {
   const facts = {
     ...{ reached: '', isStarting: false, isCertain: false, wasTold: false, isOver: false },
     back: Promise.resolve(),
@@ -362,7 +371,7 @@ function deathAt(dockerd: Dockerd, door: DockerDoor, first: number, moment: Mome
     // It has not answered yet.
     facts.isCertain = isAlive(runc);
     await until(`what runc ${verb} leaves`, () => {
-      const [its] = livingBelow(dockerd, before);
+      const [its] = livingBelow(dockerd, before, otherId);
       return its !== undefined && its.includes('runc') === (verb === 'create');
     });
     die(START);
@@ -419,11 +428,17 @@ function freshRunc({ dataRoot }: Dockerd, before: ReadonlySet<number>, verb: str
   });
 }
 
-/** What has begun to run in containers of this dockerd. */
-function livingBelow({ cgroupParent }: Dockerd, but: ReadonlySet<number>): readonly string[] {
-  return allPids()
-    .filter((pid) => !but.has(pid) && procFile(pid, 'cgroup')?.includes(`${cgroupParent}/`))
-    .map((pid) => argvOf(pid)?.join(' ') ?? '');
+/** What has begun to run in containers of this dockerd, but that one. */
+function livingBelow(
+  { cgroupParent }: Dockerd,
+  before: ReadonlySet<number>,
+  otherId: string,
+): readonly string[] {
+  return allPids().flatMap((pid) => {
+    const cgroup = before.has(pid) ? undefined : procFile(pid, 'cgroup');
+    if (!cgroup?.includes(`${cgroupParent}/`) || cgroup.includes(otherId)) return [];
+    return argvOf(pid)?.join(' ') ?? [];
+  });
 }
 
 function livingIn(dockerId: string): readonly string[] {
