@@ -12,7 +12,7 @@ import { isOutOfFiles } from '../host/open-files.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
 import { type AttachState, Handover, type TakeUp } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
-import { type Appended, catchUp, endsAlike, pinBeginning } from './output-log.ts';
+import { type Appended, catchUp, endsAlike, pinBeginning, REPLACEMENT } from './output-log.ts';
 import { Turns } from './turns.ts';
 
 export type { Loss } from './output-lane.ts';
@@ -77,9 +77,8 @@ const ENDED_ATTACH_BOUND_MS = 3_000;
 const PIN_AFTER_MS = 500;
 /** What was written so long before the socket was seen empty has come. */
 const ATTACH_LATE_MS = 5_000;
-/** The log driver that has another character for bytes that are not UTF-8, and that character. */
+/** The log driver that has another character for bytes that are not UTF-8. */
 const TEXT_DRIVER = 'json-file';
-const REPLACEMENT = Buffer.from('\u{fffd}');
 /** Up to here the end is checked by counting, beyond by the last lines. */
 const COUNT_AT_END_BYTES_MAX = 1024 * 1024;
 

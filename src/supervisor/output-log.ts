@@ -27,6 +27,8 @@ const NEWER_NS = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
 const NO_LONGER_LOGGED = "Docker's log no longer has it";
 const NEWLINE = 0x0a;
+/** What a log that keeps text only has for each byte that is none. */
+export const REPLACEMENT = Buffer.from('\u{fffd}');
 
 /** A message that was appended. */
 export interface Appended {
@@ -75,9 +77,9 @@ async function readOn(
   let isFirst = true;
   let anchor: { ns: bigint; at: number } | undefined;
   let out: Appended[] = [];
-  // The same text may come again.
+  // The same text may come again. What a driver may have changed is not held against what it was.
   const hasWritten = (behind: Buffer, bytes: Buffer, stampNs: bigint): boolean =>
-    stampNs <= msToNs(receivedMs + 1) && behind.includes(bytes);
+    bytes.includes(REPLACEMENT) || (stampNs <= msToNs(receivedMs + 1) && behind.includes(bytes));
   const emit = (bytes: Buffer, stampNs: bigint): void => {
     const start = at;
     at += bytes.length;
@@ -280,7 +282,7 @@ async function beginAfter(
   const { receivedMs } = lane.state;
   const cameNs = msToNs(receivedMs);
   const isNew: IsWanted = (ns, message) =>
-    ns >= cameNs + NEWER_NS || (ns >= cameNs && !tail.includes(message));
+    ns >= cameNs + NEWER_NS || (ns >= cameNs && !tail.includes(message) && !message.includes(REPLACEMENT));
   const next = await firstOf(lane, source, isNew, signal);
   const fromAttach = attachedNs !== undefined && (next === undefined || next.ns >= attachedNs);
   const toNs = fromAttach ? attachedNs : next?.ns;

@@ -393,11 +393,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       Buffer.from('first\ncaf\xe9 au lait\n\xff\nlast\n', 'latin1'),
       'json-file',
     );
-    const readLog = world.docker.readLog.bind(world.docker);
-    world.docker.readLog = async function* (query) {
-      for await (const batch of readLog(query))
-        yield batch.map(({ bytes, stampNs }) => ({ bytes: Buffer.from(bytes.toString('utf8')), stampNs }));
-    };
+    world.keepText();
     await world.open();
     world.docker.emit(6);
     await until('the first line', () => world.size() === 6);
@@ -409,6 +405,28 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       [2],
     );
     assert.match(world.stderr(), /^deimos: stdout: up to 2 bytes lost: json-file keeps text only/);
+  });
+
+  it('doubles nothing that a log that keeps text only has otherwise than the file', async () => {
+    await using directory = await tempDirectory();
+    const later = numbered(100).replaceAll('number', 'later');
+    const lines = Buffer.from(`${numbered(100)}caf\xe9\n${later}`, 'latin1');
+    const world = new World(directory, lines, 'json-file');
+    world.keepText();
+    await world.open();
+    world.docker.emit(1_500);
+    await until('some of it', () => world.size() === 1_500);
+    await world.kill();
+    await sleep(5);
+    world.docker.emit(200);
+    await world.open();
+    world.docker.emit(100);
+    const { report, file } = await world.finish();
+    assert.equal(file.toString('latin1'), lines.toString('latin1'));
+    assert.deepEqual(
+      report.lost.map(({ bytes }) => bytes),
+      ['unknown'],
+    );
   });
 
   it('reads the log for one stream at a time', async () => {
@@ -715,6 +733,15 @@ class World {
         await this.open();
       } else await sleep(share);
     }
+  }
+
+  /** What is no text is another in its log. */
+  keepText(): void {
+    const readLog = this.docker.readLog.bind(this.docker);
+    this.docker.readLog = async function* (query) {
+      for await (const batch of readLog(query))
+        yield batch.map(({ bytes, stampNs }) => ({ bytes: Buffer.from(bytes.toString('utf8')), stampNs }));
+    };
   }
 
   #crash(lines: number): void {
