@@ -25,6 +25,19 @@ import { taskRequest } from '../container/task-request.ts';
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
 const sick = (failures: number): Health => ({ healthy: false, failures });
 
+/** What a reporter uses of a port, and a slave's messages to it. */
+function modelPort(): { readonly port: ExecutorPort; hear(message: SlaveMessage): void } {
+  const listener = { hear: (_: SlaveMessage): void => assert.fail('nobody listens') };
+  const port = {
+    port: 1,
+    register: (_: string, hear: (message: SlaveMessage) => void) => {
+      listener.hear = hear;
+    },
+    unregister: () => {},
+  };
+  return { port: port as unknown as ExecutorPort, hear: (message) => listener.hear(message) };
+}
+
 it('keeps what it could not keep at once in its order, of a health the latest, and the end behind all', async () => {
   await using directory = await tempDirectory('rp-');
   const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
@@ -77,19 +90,13 @@ it('an end that is acknowledged while it is being sent once more counts when tha
   writeFileSync(paths.registered, JSON.stringify({ slaveId: 's1', takesKilling: false }));
   const told: LifeEvent[] = [];
   const sent: { readonly body: Uint8Array; readonly taken: () => void }[] = [];
-  const heard = { message: (_: SlaveMessage): void => assert.fail('nobody listens') };
+  const { port, hear } = modelPort();
   const task = taskRequest();
   const reporter = new ExecutorReporter({
     ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
     tell: (event) => told.push(event),
     // What of them is used here.
-    port: {
-      port: 1,
-      register: (_: string, listener: (message: SlaveMessage) => void) => {
-        heard.message = listener;
-      },
-      unregister: () => {},
-    } as unknown as ExecutorPort,
+    port,
     slaves: {
       isThere: () => true,
       forget: () => {},
@@ -106,7 +113,7 @@ it('an end that is acknowledged while it is being sent once more counts when tha
     ...{ slave_id: { value: 's1' }, framework_id: { value: task.frameworkId } },
     ...{ task_id: { value: task.taskId ?? '' }, uuid },
   };
-  heard.message({
+  hear({
     message: 'StatusUpdateAcknowledgementMessage',
     body: encode(messages.StatusUpdateAcknowledgementMessage, acknowledgement),
   });
@@ -128,7 +135,7 @@ it('what a second Reregister brought is sent once more by itself: the slave has 
   writeFileSync(paths.waitSeen, JSON.stringify({ ...slave, waits: [], knows: true }));
   const told: LifeEvent[] = [];
   const sent: { readonly message: string; readonly updates: readonly Uint8Array[] }[] = [];
-  const heard = { message: (_: SlaveMessage): void => assert.fail('nobody listens') };
+  const { port, hear } = modelPort();
   const updatesOf = (message: string, body: Uint8Array): readonly Uint8Array[] => {
     if (message === 'ReregisterExecutorMessage')
       return decode(messages.ReregisterExecutorMessage, body).updates ?? [];
@@ -138,13 +145,7 @@ it('what a second Reregister brought is sent once more by itself: the slave has 
     ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
     tell: (event) => told.push(event),
     // What of them is used here.
-    port: {
-      port: 1,
-      register: (_: string, listener: (message: SlaveMessage) => void) => {
-        heard.message = listener;
-      },
-      unregister: () => {},
-    } as unknown as ExecutorPort,
+    port,
     slaves: {
       isThere: () => true,
       forget: () => {},
@@ -160,7 +161,7 @@ it('what a second Reregister brought is sent once more by itself: the slave has 
   await reporter.dial();
   await reporter.report({ state: TaskState.RUNNING, message: '' });
   await until('reregistered', () => sent.length === 1);
-  heard.message({ message: 'ShutdownExecutorMessage', body: Buffer.alloc(0) });
+  hear({ message: 'ShutdownExecutorMessage', body: Buffer.alloc(0) });
   await until('sent once more', () => sent.length > 1);
   assert.deepEqual(
     sent.map(({ message }) => message),
