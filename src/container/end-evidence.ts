@@ -21,7 +21,8 @@ export interface ContainerHistory {
 
 /** What `docker inspect` says of the end; `removing`: somebody is about to remove it. */
 export interface InspectedEnd {
-  readonly exitCode: number;
+  /** undefined: it never started, and Docker's 0 says nothing. */
+  readonly exitCode: number | undefined;
   readonly oomKilled: boolean;
   readonly removing: boolean;
   /** By the daemon's clock. */

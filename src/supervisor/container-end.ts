@@ -238,9 +238,14 @@ export class ContainerEnd {
 
 function inspectedEnd(facts: ContainerFacts | 'absent'): InspectedEnd | undefined {
   if (facts === 'absent') return undefined;
-  const { exitCode, oomKilled, state, finishedAt } = facts;
+  const { oomKilled, state, startedAt, finishedAt } = facts;
   const finishedAtMs = finishedAt === undefined ? undefined : Date.parse(finishedAt);
-  return { exitCode, oomKilled, removing: state === 'removing', finishedAtMs };
+  // Dead: the removal has not come to its end.
+  const isGoing = state === 'removing' || state === 'dead';
+  const hasStarted = !isGoing || startedAt !== undefined;
+  const exitCode = hasStarted ? facts.exitCode : undefined;
+  const removing = state === 'removing' || !hasStarted;
+  return { exitCode, oomKilled, removing, finishedAtMs };
 }
 
 function stopSignalOf(facts: ContainerFacts | 'absent'): number {

@@ -37,6 +37,9 @@ interface Answers {
   readonly exitCode?: number;
   /** We wanted the end. */
   readonly isStopped?: boolean;
+  /** As which Docker shows it; exited. */
+  readonly state?: ContainerFacts['state'];
+  readonly neverStarted?: true;
 }
 
 /** The outcome of a container that ended at END, unless told otherwise with status 0, without live restore; `end` has it experience things before. */
@@ -78,15 +81,15 @@ async function outcome(
     before(end);
     end.daemonBack();
     const facts: ContainerFacts = {
-      state: 'exited',
+      state: answers.state ?? 'exited',
       ...{
         id: ID,
         name: 'c',
         exitCode: answers.logged === true ? 137 : (answers.exitCode ?? 0),
         oomKilled: false,
         error: '',
-        finishedAt: at(0),
       },
+      ...(answers.neverStarted ? {} : { startedAt: at(-5_000), finishedAt: at(0) }),
       ...{ labels: {}, tty: false, logDriver: 'local', stopSignal: '', hostConfig: {}, raw: {} },
     };
     return { ...(await end.outcome(ID, facts, undefined)), asked };
@@ -127,6 +130,19 @@ test('a daemon that does not say since when it serves: only one that was away si
     end.seenRunning();
   });
   assert.equal(outside(back), undefined);
+});
+
+test('a container that is removed before it has started has not exited with 0', async () => {
+  for (const state of ['removing', 'dead'] as const) {
+    for (const liveRestore of [true, false]) {
+      const removed = { events: [[]], bridge: at(-60_000), liveRestore, state, neverStarted: true } as const;
+      const { asked: _, ...found } = await outcome(removed);
+      assert.deepEqual(found, { kind: 'lost', why: 'The container was removed by somebody else' });
+    }
+    // One that has, and ended before.
+    const ended = await outcome({ events: [[DIE]], bridge: at(-60_000), state, exitCode: 7 });
+    assert.deepEqual(ended.kind === 'exited' && ended.exitCode, 7);
+  }
 });
 
 test('a kill for memory that only the kernel’s log tells of is one, and is not waited for', async () => {
