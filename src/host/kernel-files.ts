@@ -8,8 +8,10 @@ const PIECE_BYTES = 65_536;
 /** Lists of pids beyond this (a hundred thousand of them) are not counted: an old slave asks every second. */
 const LIST_BYTES_MAX = 1024 * 1024;
 
-/** Gone, or not supported by this kernel or this kind of cgroup. */
-const ABSENT: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'EOPNOTSUPP'];
+/** Gone (ENXIO: the network of a process that is ending), or not supported by this kernel or this kind of cgroup. */
+const ABSENT: readonly (string | undefined)[] = [
+  ...['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'ENXIO', 'EOPNOTSUPP'],
+];
 
 function unlessAbsent<T>(read: () => T): T | undefined {
   try {

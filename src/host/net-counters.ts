@@ -2,6 +2,7 @@
 // network has no numbers of its own: whoever shares a namespace with the host's init or with us gets none, never the host's.
 
 import { statSync } from 'node:fs';
+import { Fault } from '../fault.ts';
 import { readText } from './kernel-files.ts';
 
 export interface NetUsage {
@@ -35,12 +36,16 @@ function networkOf(process: string): number | undefined {
   return statSync(`${process}/net/dev`, { throwIfNoEntry: false })?.ino;
 }
 
-/** The sum over all interfaces but lo; nothing where that is not the container's alone, or cannot be told. */
+/**
+ * The sum over all interfaces but lo; nothing where that is not the container's alone, or cannot be told. Throws Fault
+ * `not-found` if the process has no network any more: one that ends gives it up some time before it is seen to be dead.
+ */
 export function readNetUsage(pid: number, procRoot = '/proc'): NetUsage {
   const [own, hosts, ours] = [String(pid), '1', 'self'].map((name) => networkOf(`${procRoot}/${name}`));
-  if (own === undefined || hosts === undefined || own === hosts || own === ours) return {};
+  if (own === undefined) throw new Fault('not-found', `process ${pid} has gone`);
+  if (hosts === undefined || own === hosts || own === ours) return {};
   const text = readText(`${procRoot}/${pid}/net/dev`);
-  if (text === undefined) return {};
+  if (text === undefined) throw new Fault('not-found', `process ${pid} has gone`);
   const usage: NetUsage = Object.fromEntries(COLUMNS.map(([name]) => [name, 0]));
   for (const line of text.split('\n')) {
     const [, name = '', columns = ''] = /^\s*([^\s:|]+):(.*)$/.exec(line) ?? [];

@@ -1,10 +1,13 @@
 // A container's network counters out of /proc/<pid>/net/dev, and none at all where that shows a network that others have too.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { readNetUsage } from '../../../src/host/net-counters.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
+import { until } from '../../support/until.ts';
 
 const HEAD = [
   'Inter-|   Receive                                                |  Transmit',
@@ -55,7 +58,25 @@ for (const owner of ['1', 'self']) {
 test('where a network cannot be told from the host’s there are no numbers', async () => {
   await using directory = await tempDirectory();
   networks(directory, [LO, ETH0]);
-  assert.deepEqual(readNetUsage(8, directory.path), {});
   rmSync(directory.at('1'), { recursive: true });
   assert.deepEqual(readNetUsage(7, directory.path), {});
+});
+
+test('a process that ends has its counters whole or has gone, at whatever moment', {
+  timeout: 60_000,
+}, async () => {
+  for (let i = 0; i < 100; i++) {
+    const child = spawn('unshare', ['--net', 'sleep', '1000'], { stdio: 'ignore' });
+    const gone = once(child, 'exit');
+    const pid = child.pid ?? assert.fail('nothing started');
+    await until('it has a network of its own', () => Object.keys(readNetUsage(pid)).length > 0);
+    child.kill('SIGKILL');
+    assert.throws(
+      () => {
+        for (;;) assert.deepEqual(readNetUsage(pid), NOTHING);
+      },
+      { kind: 'not-found' },
+    );
+    await gone;
+  }
 });
