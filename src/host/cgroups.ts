@@ -4,7 +4,7 @@
 
 import { readdirSync, statSync } from 'node:fs';
 import { errnoOf, Fault, isFault } from '../fault.ts';
-import { countLines, readNumber, readTable, readText } from './kernel-files.ts';
+import { countLines, hasGone, readNumber, readTable, readText } from './kernel-files.ts';
 
 /** USER_HZ, in which cpuacct.stat counts; 100 on every Linux that runs Docker (it is part of the kernel's ABI). */
 const CLOCK_TICKS_PER_SECOND = 100;
@@ -54,7 +54,7 @@ export function isInCgroupNamed(pid: number, name: string, procRoot = '/proc'): 
 /** Parses /proc/<pid>/cgroup. Throws Fault `not-found` if there is no such process. */
 function cgroupsOf(pid: number, procRoot: string): Cgroups {
   const text = readText(`${procRoot}/${pid}/cgroup`);
-  if (text === undefined) throw new Fault('not-found', `process ${pid} has gone`);
+  if (text === undefined) throw hasGone(pid);
   const v1 = new Map<string, string>();
   let v2: string | undefined;
   for (const line of text.split('\n')) {

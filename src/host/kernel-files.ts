@@ -2,7 +2,7 @@
 // not there, or whose process or cgroup ends meanwhile, is undefined and no error. Whatever is read is bounded.
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import { errnoOf } from '../fault.ts';
+import { errnoOf, Fault } from '../fault.ts';
 
 const PIECE_BYTES = 65_536;
 /** Lists of pids beyond this (a hundred thousand of them) are not counted: an old slave asks every second. */
@@ -12,6 +12,11 @@ const LIST_BYTES_MAX = 1024 * 1024;
 const ABSENT: readonly (string | undefined)[] = [
   ...['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'ENXIO', 'EOPNOTSUPP'],
 ];
+
+/** Why nothing can be read of a process. */
+export function hasGone(pid: number): Fault {
+  return new Fault('not-found', `process ${pid} has gone`);
+}
 
 function unlessAbsent<T>(read: () => T): T | undefined {
   try {

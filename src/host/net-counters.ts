@@ -2,8 +2,7 @@
 // network has no numbers of its own: whoever shares a namespace with the host's init or with us gets none, never the host's.
 
 import { statSync } from 'node:fs';
-import { Fault } from '../fault.ts';
-import { readText } from './kernel-files.ts';
+import { hasGone, readText } from './kernel-files.ts';
 
 export interface NetUsage {
   netRxBytes?: number;
@@ -42,10 +41,10 @@ function networkOf(process: string): number | undefined {
  */
 export function readNetUsage(pid: number, procRoot = '/proc'): NetUsage {
   const [own, hosts, ours] = [String(pid), '1', 'self'].map((name) => networkOf(`${procRoot}/${name}`));
-  if (own === undefined) throw new Fault('not-found', `process ${pid} has gone`);
+  if (own === undefined) throw hasGone(pid);
   if (hosts === undefined || own === hosts || own === ours) return {};
   const text = readText(`${procRoot}/${pid}/net/dev`);
-  if (text === undefined) throw new Fault('not-found', `process ${pid} has gone`);
+  if (text === undefined) throw hasGone(pid);
   const usage: NetUsage = Object.fromEntries(COLUMNS.map(([name]) => [name, 0]));
   for (const line of text.split('\n')) {
     const [, name = '', columns = ''] = /^\s*([^\s:|]+):(.*)$/.exec(line) ?? [];

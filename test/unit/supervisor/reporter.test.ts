@@ -14,51 +14,77 @@ import { decode, encode } from '../../../src/mesos/codec.ts';
 import { ExecutorPort, type SlaveMessage } from '../../../src/mesos/executor-port.ts';
 import * as messages from '../../../src/mesos/messages.ts';
 import { formatUpid, type Upid } from '../../../src/mesos/upid.ts';
-import { containerPaths } from '../../../src/state/layout.ts';
+import { type ContainerPaths, containerPaths } from '../../../src/state/layout.ts';
 import type { RequestRecord } from '../../../src/state/records.ts';
 import { ExecutorReporter, WAITING_REPORTS_MAX } from '../../../src/supervisor/reporter.ts';
 import { Slaves } from '../../../src/supervisor/slaves.ts';
-import { tempDirectory } from '../../support/temp.ts';
+import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
 import { taskRequest } from '../container/task-request.ts';
 
 const SILENT: Log = { debug: () => {}, info: () => {}, warning: () => {}, error: () => {} };
+/** What is used of the slaves, but their posts, where one is there all the while. */
+const SLAVE_THERE = { isThere: () => true, forget: () => {}, watch: () => {} };
 const sick = (failures: number): Health => ({ healthy: false, failures });
 
-/** What a reporter uses of a port, and a slave's messages to it. */
-function modelPort(): { readonly port: ExecutorPort; hear(message: SlaveMessage): void } {
+interface ModelPort {
+  readonly port: ExecutorPort;
+  /** Those that registered, one after the other. */
+  readonly names: readonly string[];
+  /** A slave's message to the one that registered last. */
+  hear(message: SlaveMessage): void;
+}
+
+/** What a reporter uses of a port. */
+function modelPort(): ModelPort {
+  const names: string[] = [];
   const listener = { hear: (_: SlaveMessage): void => assert.fail('nobody listens') };
   const port = {
     port: 1,
-    register: (_: string, hear: (message: SlaveMessage) => void) => {
+    register: (name: string, hear: (message: SlaveMessage) => void) => {
+      names.push(name);
       listener.hear = hear;
     },
     unregister: () => {},
   };
-  return { port: port as unknown as ExecutorPort, hear: (message) => listener.hear(message) };
+  return { port: port as unknown as ExecutorPort, names, hear: (message) => listener.hear(message) };
+}
+
+/** The state of a container of which nothing is noted. */
+function newState(directory: TempDirectory): ContainerPaths {
+  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
+  mkdirSync(paths.directory, { recursive: true });
+  return paths;
+}
+
+interface ReporterParts {
+  readonly paths: ContainerPaths;
+  readonly port: ExecutorPort;
+  /** What of it is used. */
+  readonly slaves: object;
+  readonly task?: RequestRecord['task'];
+  readonly tell?: (event: LifeEvent) => void;
+  readonly log?: Log;
+}
+
+/** Without TLS, and of a slave whose process cannot be told. */
+function newReporter({ slaves, task = taskRequest(), ...parts }: ReporterParts): ExecutorReporter {
+  return new ExecutorReporter({
+    ...{ ip: '127.0.0.1', ssl: () => undefined, slaveProcess: () => undefined },
+    ...{ log: SILENT, tell: () => {}, ...parts },
+    slaves: slaves as Slaves,
+    // Nothing else of it is looked at.
+    request: { task } as unknown as RequestRecord,
+  });
 }
 
 it('keeps what it could not keep at once in its order, of a health the latest, and the end behind all', async () => {
   await using directory = await tempDirectory('rp-');
-  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
-  mkdirSync(paths.directory, { recursive: true });
+  const paths = newState(directory);
   const leaving = new AbortController();
   const port = new ExecutorPort({});
   await port.listen(0);
-  const reporter = new ExecutorReporter({
-    ...{
-      paths,
-      port,
-      ip: '127.0.0.1',
-      ssl: () => undefined,
-      slaveProcess: () => undefined,
-      log: SILENT,
-      tell: () => {},
-    },
-    // Nothing else of it is looked at.
-    request: { task: taskRequest() } as unknown as RequestRecord,
-    slaves: new Slaves(leaving.signal, SILENT),
-  });
+  const reporter = newReporter({ paths, port, slaves: new Slaves(leaving.signal, SILENT) });
   const away = `${paths.directory}/away`;
   renameSync(paths.updates, away);
   const { RUNNING, KILLING, KILLED } = TaskState;
@@ -85,25 +111,21 @@ it('keeps what it could not keep at once in its order, of a health the latest, a
 
 it('an end that is acknowledged while it is being sent once more counts when that has arrived', async () => {
   await using directory = await tempDirectory('rp-');
-  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
-  mkdirSync(paths.directory, { recursive: true });
+  const paths = newState(directory);
   writeFileSync(paths.registered, JSON.stringify({ slaveId: 's1', takesKilling: false }));
   const told: LifeEvent[] = [];
   const sent: { readonly body: Uint8Array; readonly taken: () => void }[] = [];
   const { port, hear } = modelPort();
   const task = taskRequest();
-  const reporter = new ExecutorReporter({
-    ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
+  const reporter = newReporter({
+    ...{ paths, port },
     tell: (event) => told.push(event),
-    // What of them is used here.
-    port,
     slaves: {
-      isThere: () => true,
-      forget: () => {},
+      ...SLAVE_THERE,
       post: (_: unknown, _message: string, body: Uint8Array) =>
         new Promise((resolve) => sent.push({ body, taken: () => resolve('taken') })),
-    } as unknown as Slaves,
-    request: { task } as unknown as RequestRecord,
+    },
+    task,
   });
   await reporter.report({ state: TaskState.FINISHED, message: '' });
   const { body, taken } = await until('it is sent', () => sent[0]);
@@ -127,8 +149,7 @@ it('an end that is acknowledged while it is being sent once more counts when tha
 
 it('what a second Reregister brought is sent once more by itself: the slave has taken nothing of it', async () => {
   await using directory = await tempDirectory('rp-');
-  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
-  mkdirSync(paths.directory, { recursive: true });
+  const paths = newState(directory);
   const slave = noted(identify(process.pid) ?? assert.fail());
   const by = { ...slave, startTime: 1 };
   writeFileSync(paths.registered, JSON.stringify({ slaveId: 's1', takesKilling: false, by }));
@@ -141,21 +162,17 @@ it('what a second Reregister brought is sent once more by itself: the slave has 
       return decode(messages.ReregisterExecutorMessage, body).updates ?? [];
     return [decode(messages.StatusUpdateMessage, body).update ?? assert.fail()];
   };
-  const reporter = new ExecutorReporter({
-    ...{ paths, ip: '127.0.0.1', log: SILENT, ssl: () => undefined, slaveProcess: () => undefined },
+  const reporter = newReporter({
+    ...{ paths, port },
     tell: (event) => told.push(event),
-    // What of them is used here.
-    port,
     slaves: {
-      isThere: () => true,
-      forget: () => {},
-      watch: () => {},
+      ...SLAVE_THERE,
       post: async (_: unknown, message: string, body: Uint8Array) => {
         sent.push({ message, updates: updatesOf(message, body) });
         return 'taken';
       },
-    } as unknown as Slaves,
-    request: { task: { ...taskRequest(), checkpoint: true } } as unknown as RequestRecord,
+    },
+    task: { ...taskRequest(), checkpoint: true },
   });
   // Its predecessor has reregistered already, and died before it could note that.
   await reporter.dial();
@@ -174,29 +191,20 @@ it('what a second Reregister brought is sent once more by itself: the slave has 
 
 it('a noted name or address that is none is replaced, and that is said', async () => {
   await using directory = await tempDirectory('rp-');
-  const paths = containerPaths(directory.path, mesosContainerId('c1') ?? assert.fail());
-  mkdirSync(paths.directory, { recursive: true });
-  const names: string[] = [];
+  const paths = newState(directory);
+  const { port, names } = modelPort();
   const dialled: string[] = [];
   const warnings: string[] = [];
   const begin = (): ExecutorReporter =>
-    new ExecutorReporter({
-      ...{ paths, ip: '127.0.0.1', ssl: () => undefined, slaveProcess: () => undefined, tell: () => {} },
+    newReporter({
+      ...{ paths, port },
       log: { ...SILENT, warning: (text) => warnings.push(text) },
-      // What of them is used here.
-      port: {
-        port: 1,
-        register: (name: string) => names.push(name),
-        unregister: () => {},
-      } as unknown as ExecutorPort,
       slaves: {
         isThere: () => false,
         forget: () => {},
         watch: (slave: Upid) => dialled.push(formatUpid(slave)),
-      } as unknown as Slaves,
-      request: {
-        task: { ...taskRequest(), slavePid: 'slave(1)@127.0.0.1:5051' },
-      } as unknown as RequestRecord,
+      },
+      task: { ...taskRequest(), slavePid: 'slave(1)@127.0.0.1:5051' },
     });
   const dial = async (): Promise<void> => {
     const reporter = begin();
