@@ -4,11 +4,11 @@
 import type { MesosContainerId } from '../container/identity.ts';
 import { connectionOf } from '../docker/connection.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
-import { tryLock } from '../host/flock.ts';
 import { bootId, callerOfSession, noted } from '../host/processes.ts';
 import { rawField } from '../mesos/codec.ts';
 import { readRecord } from '../mesos/record.ts';
 import { decodeLaunch, LAUNCH_TASK_INFO } from '../mesos/task-view.ts';
+import { claimLaunch } from '../state/launch-claim.ts';
 import { type ContainerPaths, containerPaths } from '../state/layout.ts';
 import { REQUEST_VERSION, type RequestRecord } from '../state/records.ts';
 import { noteRoot, prepareRoot } from '../state/root.ts';
@@ -44,8 +44,8 @@ export async function launchRecord(call: Call): Promise<Launched> {
   noteRoot(root);
   const id = request.task.containerId;
   const paths = createState(root, id);
-  using lock = await tryLock(paths.lock('launch'));
-  if (lock === undefined) throw new Fault('locked', `container ${id} is being launched by another call`);
+  using claim = await claimLaunch(paths);
+  if (claim === undefined) throw new Fault('locked', `container ${id} is being launched by another call`);
   takeOver(paths, id);
   try {
     writeRequest(root, paths, request);
@@ -63,7 +63,7 @@ export async function launchRecord(call: Call): Promise<Launched> {
     }
     call.log.warning('accepted, though the supervisor did not say so', { mesosId: id });
   }
-  call.log.info('launched', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
+  call.log.debug('launched', { mesosId: id, task: request.task.taskId ?? request.task.executorId });
   return { root, paths: containerPaths(root, id), request };
 }
 

@@ -7,6 +7,7 @@ import {
   constants,
   existsSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -52,18 +53,37 @@ export function removeAbandoned(directory: string): void {
 export function writeFactSync(path: string, content: string | Uint8Array): void {
   const temporary = temporaryName(path);
   try {
-    const fd = openSync(temporary, CREATE, 0o600);
-    try {
-      const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-    } finally {
-      closeSync(fd);
-    }
+    writeNew(temporary, content);
     putAside(path);
     renameSync(temporary, path);
   } catch (error) {
     giveUp(temporary);
     throw refusal(`cannot write ${path}`, error);
+  }
+}
+
+/** The same for a fact that only one process can make: false, and nothing is changed, where it is there. */
+export function claimFact(path: string, content: string): boolean {
+  const temporary = temporaryName(path);
+  try {
+    writeNew(temporary, content);
+    linkSync(temporary, path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false;
+    throw refusal(`cannot write ${path}`, error);
+  } finally {
+    giveUp(temporary);
+  }
+}
+
+function writeNew(path: string, content: string | Uint8Array): void {
+  const fd = openSync(path, CREATE, 0o600);
+  try {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -96,7 +116,7 @@ export function putAside(path: string, isOurs = (there: Stats): boolean => there
   if (there !== undefined && !isOurs(there)) renameSync(path, `${path}.foreign-${process.hrtime.bigint()}`);
 }
 
-/** What was to become a fact. A disk that does not take it may not give it back either: then it is left to removeAbandoned. */
+/** What was to become a fact, or has become one under another name. A disk that does not take it may not give it back either: then it is left to removeAbandoned. */
 function giveUp(temporary: string): void {
   try {
     unlinkSync(temporary);

@@ -81,6 +81,8 @@ export interface ContainerPaths {
   readonly accepted: string;
   readonly withdrawn: string;
 
+  /** Which launch has this state: pid, start time and boot id. */
+  readonly launcher: string;
   /** MESOS_WORK_DIRECTORY of the launch as a real path: tells two slaves with one root apart. */
   readonly workDirectory: string;
 
@@ -152,6 +154,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     pending: `${directory}/pending`,
     accepted: `${directory}/accepted`,
     withdrawn: `${directory}/withdrawn`,
+    launcher: `${directory}/launcher`,
     workDirectory: `${directory}/work-directory`,
     executorName: `${directory}/executor`,
     slaveAddress: `${directory}/slave`,

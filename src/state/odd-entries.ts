@@ -48,7 +48,8 @@ type Kind = 'json' | 'text' | 'file' | 'directory' | 'link';
 
 function kindsOf(paths: ContainerPaths): ReadonlyMap<string, Kind> {
   const { request, termination, registered, reported, init, limits, limitsCpus, limitsMem } = paths;
-  const { wantedEnd, waitSeen, outcome, mesosContainerId, executorId, dockerId, pid, startTime } = paths;
+  const { launcher, wantedEnd, waitSeen, outcome, mesosContainerId, executorId, dockerId, pid, startTime } =
+    paths;
   const { exit, workDirectory, executorName, slaveAddress, dockerHost, oomKills } = paths;
   const { pending, accepted, withdrawn, registering, runTask, acknowledged, creating, oomKilled } = paths;
   const {
@@ -65,7 +66,7 @@ function kindsOf(paths: ContainerPaths): ReadonlyMap<string, Kind> {
   } = paths;
   const groups: readonly (readonly [Kind, readonly string[]])[] = [
     ['json', [request, termination, registered, reported, init, limits, limitsCpus, limitsMem]],
-    ['json', [wantedEnd, waitSeen, outcome]],
+    ['json', [launcher, wantedEnd, waitSeen, outcome]],
     ['text', [mesosContainerId, executorId, dockerId, pid, startTime, exit, workDirectory, executorName]],
     ['text', [slaveAddress, dockerHost, oomKills]],
     ['file', [pending, accepted, withdrawn, registering, runTask, acknowledged, creating, oomKilled]],

@@ -59,8 +59,8 @@ export function admission(paths: ContainerPaths): Admission {
 
 /** Whether a directory has nothing but what a launch writes before its request. */
 function isOfLaunch(paths: ContainerPaths): boolean {
-  const { directory, mesosContainerId, executorId, workDirectory, fs, locks, request } = paths;
-  const written = [mesosContainerId, executorId, workDirectory, fs, locks, request];
+  const { directory, launcher, mesosContainerId, executorId, workDirectory, fs, locks, request } = paths;
+  const written = [launcher, mesosContainerId, executorId, workDirectory, fs, locks, request];
   const isWritten = (name: string): boolean =>
     written.some(
       (path) => name === basename(path) || (name.startsWith(`${basename(path)}.`) && name.endsWith('.tmp')),
@@ -76,8 +76,8 @@ function isOfLaunch(paths: ContainerPaths): boolean {
 
 /**
  * Makes the empty state of a container. Throws Fault `conflict` if it exists and was accepted: it runs already, or has
- * run. What an interrupted launch left behind is taken over (the caller holds no lock yet: it takes `launch` next, and then
- * looks again with `takeOver`).
+ * run. What an interrupted launch left behind is taken over (the caller claims it next, and then looks again with
+ * `takeOver`).
  */
 export function createState(root: string, id: MesosContainerId): ContainerPaths {
   const paths = containerPaths(root, id);
@@ -114,7 +114,7 @@ function giveUp({ directory }: ContainerPaths): void {
 }
 
 /**
- * For the holder of the `launch` lock: what an interrupted launch has asked for is withdrawn, since a supervisor may be about
+ * For whoever has claimed the launch: what an interrupted launch has asked for is withdrawn, since a supervisor may be about
  * to accept it. Throws Fault `conflict` if that was first.
  */
 export function takeOver(paths: ContainerPaths, id: MesosContainerId): void {

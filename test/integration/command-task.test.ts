@@ -43,6 +43,7 @@ const RUNNING_FACTS = [
     'init',
   ],
   ...[
+    'launcher',
     'limits',
     'oom-kills',
     'lock/',

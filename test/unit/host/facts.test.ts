@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, wr
 import { test } from 'node:test';
 import { errnoOf, isFault } from '../../../src/fault.ts';
 import {
+  claimFact,
   readFact,
   readJsonFact,
   removeAbandoned,
@@ -79,6 +80,20 @@ test('of two that rename one file the first has it, and the second is told so', 
   assert.equal(renameIfThere(directory.at('pending'), directory.at('withdrawn')), false);
   assert.equal(removeSync(directory.at('accepted')), true);
   assert.equal(removeSync(directory.at('accepted')), false);
+});
+
+test('of two that make one fact the first does, whole, and the second changes nothing', async () => {
+  await using directory = await tempDirectory();
+  const path = directory.at('fact');
+  assert.equal(claimFact(path, 'one'), true);
+  assert.equal(claimFact(path, 'two'), false);
+  assert.equal(readFact(path), 'one');
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.deepEqual(readdirSync(directory.path), ['fact']);
+  assert.throws(
+    () => claimFact(directory.at('none', 'fact'), ''),
+    (error) => isFault(error, 'host'),
+  );
 });
 
 test('what cannot be written is said in words, and has the system’s code', async () => {
