@@ -29,20 +29,19 @@ export class Demultiplexer {
     let at = 0;
     while (at < bytes.length) {
       if (this.#left === 0) {
+        if (this.#headerBytes === 0 && bytes.length - at >= HEADER_BYTES) {
+          // Where it lies: a line is a frame, and there are many.
+          this.#begin(bytes, at);
+          at += HEADER_BYTES;
+          continue;
+        }
         const take = Math.min(HEADER_BYTES - this.#headerBytes, bytes.length - at);
         bytes.copy(this.#header, this.#headerBytes, at, at + take);
         this.#headerBytes += take;
         at += take;
         if (this.#headerBytes < HEADER_BYTES) return;
         this.#headerBytes = 0;
-        this.#type = this.#header[0] ?? 0;
-        if (this.#type > SYSTEM_ERROR || this.#header.readUIntBE(1, 3) !== 0) {
-          throw new Fault(
-            'protocol',
-            `output from Docker: no frame header (${this.#header.toString('hex')})`,
-          );
-        }
-        this.#left = this.#header.readUInt32BE(4);
+        this.#begin(this.#header, 0);
         continue;
       }
       const start = at;
@@ -53,6 +52,16 @@ export class Demultiplexer {
       }
       each(this.#type === 2 ? 'stderr' : 'stdout', start, at, this.#left === 0);
     }
+  }
+
+  /** Takes the header at `at`. */
+  #begin(bytes: Buffer, at: number): void {
+    this.#type = bytes[at] ?? 0;
+    if (this.#type > SYSTEM_ERROR || bytes[at + 1] !== 0 || bytes[at + 2] !== 0 || bytes[at + 3] !== 0) {
+      const header = bytes.toString('hex', at, at + HEADER_BYTES);
+      throw new Fault('protocol', `output from Docker: no frame header (${header})`);
+    }
+    this.#left = bytes.readUInt32BE(at + 4);
   }
 
   /** Whether the stream may end here. */
