@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import type { SearchPlace } from '../config/find.ts';
 import { type LenientRoot, lenientRoot } from '../config/root.ts';
 import { Fault } from '../fault.ts';
-import type { Log, LogFields } from '../host/log.ts';
+import { type Log, type LogFields, type LogLevel, levelsInForce, RANK } from '../host/log.ts';
 
 export interface GlobalOptions {
   /** `--config FILE`: this file and no other. */
@@ -92,13 +92,17 @@ export class Call {
   /** Writes what was logged so far. Repeatable; never throws. */
   async flush(): Promise<void> {
     if (this.#entries.length === 0) return;
+    const { console, syslog } = levelsInForce(this.lenient().log, this.interactive);
+    const isWanted = (own: LogLevel, from?: LogLevel): boolean =>
+      from !== undefined && RANK[own] >= RANK[from];
+    const entries = this.#entries.splice(0);
+    if (!entries.some(([level]) => isWanted(level, console) || isWanted(level, syslog))) return;
     const sinks = await import('../host/log-sinks.ts');
-    const { console, syslog } = sinks.levelsInForce(this.lenient().log, this.interactive);
     const log = sinks.combined(
       ...(console === undefined ? [] : [sinks.consoleLog(console)]),
       ...(syslog === undefined ? [] : [sinks.syslogLog(syslog)]),
     );
-    for (const [level, event, fields] of this.#entries.splice(0)) log[level](event, fields);
+    for (const [level, event, fields] of entries) log[level](event, fields);
     await log.close();
   }
 }

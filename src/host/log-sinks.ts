@@ -2,10 +2,11 @@
 // waits beyond its bound or fails a verb, and what cannot be written is given up. Foreign text cannot break out of
 // its line. No value of a task's environment may be given to it (the caller's duty).
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import * as fs from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, constants, existsSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { escapeControl } from '../fault.ts';
-import type { Log, LogFields, LogLevel } from './log.ts';
+import { elapsedMs } from './clock.ts';
+import { type Log, type LogFields, type LogLevel, RANK } from './log.ts';
 import { CHILD_ENVIRONMENT } from './programs.ts';
 
 /** A Log that can be ended, and has the level for bugs of our own. */
@@ -28,7 +29,6 @@ const RESTART_PAUSE_MS = 1000;
 const MAX_LOG_FILE_BYTES = 8 * 1024 ** 2;
 
 const SYSLOG_SOCKET = '/dev/log';
-const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warning: 2, error: 3, critical: 4 };
 const PRIORITY: Readonly<Record<LogLevel, string>> = {
   debug: 'debug',
   info: 'info',
@@ -44,20 +44,6 @@ const PRIORITY_CODE: Readonly<Record<LogLevel, number>> = {
   error: 11,
   critical: 10,
 };
-
-/**
- * The levels in force: what the configuration says, else syslog from INFO on for a call of the slave's, and the
- * console from WARNING on for a person at a terminal. A sink that is undefined is off.
- */
-export function levelsInForce(
-  log: { readonly console?: LogLevel; readonly syslog?: LogLevel },
-  interactive: boolean,
-): { console: LogLevel | undefined; syslog: LogLevel | undefined } {
-  return {
-    console: log.console ?? (interactive ? 'warning' : undefined),
-    syslog: log.syslog ?? (interactive ? undefined : 'info'),
-  };
-}
 
 /**
  * `event key=value key="quoted value"`, on one line, led by the level from warning on (syslog files seldom show it).
@@ -96,7 +82,7 @@ export function syslogLog(level: LogLevel, pid: number = process.pid): LogSink {
   let usable = true;
   return sink(level, (at, line) => {
     if (!usable || !syslogListens()) return;
-    const result = spawnSync(
+    const result = programs().spawnSync(
       'logger',
       ['-t', `deimos[${pid}]`, '-p', `user.${PRIORITY[at]}`, '-S', '32768'],
       {
@@ -123,21 +109,21 @@ export function syslogStream(level: LogLevel, pid: number = process.pid): LogSin
 
 /** Appends to `path` (0600, never through a symbolic link): `2026-11-22T09:31:56.123Z deimos[pid]: event key=value`. */
 export function fileLog(path: string, level: LogLevel, maxBytes: number = MAX_LOG_FILE_BYTES): LogSink {
-  const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW } = fs.constants;
-  const open = () => attempt(() => fs.openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600));
+  const { O_APPEND, O_CREAT, O_WRONLY, O_NOFOLLOW } = constants;
+  const open = () => attempt(() => openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600));
   let fd = open();
-  let size = fd === undefined ? 0 : (attempt(() => fs.fstatSync(Number(fd)).size) ?? 0);
+  let size = fd === undefined ? 0 : (attempt(() => fstatSync(Number(fd)).size) ?? 0);
   const shut = () => {
     const old = fd;
     fd = undefined;
-    if (old !== undefined) attempt(() => fs.closeSync(old));
+    if (old !== undefined) attempt(() => closeSync(old));
   };
   const write = (_: LogLevel, line: string) => {
     const text = `${new Date().toISOString()} deimos[${process.pid}]: ${line}\n`;
     const bytes = Buffer.byteLength(text);
     if (size > 0 && size + bytes > maxBytes) {
       shut();
-      attempt(() => fs.renameSync(path, `${path}.1`));
+      attempt(() => renameSync(path, `${path}.1`));
       size = 0;
     }
     fd ??= open();
@@ -204,11 +190,11 @@ class SyslogStream {
 
   private running(): ChildProcess | undefined {
     if (this.child) return this.child;
-    const now = performance.now();
+    const now = elapsedMs();
     if (now - this.startedAtMs < RESTART_PAUSE_MS || !syslogListens()) return undefined;
     this.startedAtMs = now;
     const child = attempt(() =>
-      spawn('logger', this.arguments, {
+      programs().spawn('logger', this.arguments, {
         cwd: '/',
         env: CHILD_ENVIRONMENT,
         stdio: ['pipe', 'ignore', 'ignore'],
@@ -272,8 +258,13 @@ function sink(
   };
 }
 
+/** Loaded where a line goes to syslog: it costs a call a tenth of its time. */
+function programs(): typeof import('node:child_process') {
+  return process.getBuiltinModule('node:child_process');
+}
+
 function syslogListens(): boolean {
-  return fs.existsSync(SYSLOG_SOCKET);
+  return existsSync(SYSLOG_SOCKET);
 }
 
 /** What cannot be written now (a full pipe, a closed terminal, a full disk) is given up. */
@@ -282,7 +273,7 @@ function tryWrite(fd: number, text: string): void {
   let done = 0;
   while (done < bytes.length) {
     const from = done;
-    const count = attempt(() => fs.writeSync(fd, bytes, from));
+    const count = attempt(() => writeSync(fd, bytes, from));
     if (count === undefined) return;
     done += count;
   }

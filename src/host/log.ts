@@ -2,6 +2,15 @@
 
 export type LogLevel = 'debug' | 'info' | 'warning' | 'error' | 'critical';
 
+/** Their order. */
+export const RANK: Readonly<Record<LogLevel, number>> = {
+  debug: 0,
+  info: 1,
+  warning: 2,
+  error: 3,
+  critical: 4,
+};
+
 /** Facts beside the fixed words of an event. Never a value of a task's environment. Durations end in Ms, sizes in Bytes. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -20,4 +29,18 @@ export function withFields(log: Log, fixed: LogFields): Log {
     (event: string, fields?: LogFields): void =>
       log[level](event, { ...fixed, ...fields });
   return { debug: each('debug'), info: each('info'), warning: each('warning'), error: each('error') };
+}
+
+/**
+ * The levels in force: what the configuration says, else syslog from INFO on for a call of the slave's, and the
+ * console from WARNING on for a person at a terminal. A sink that is undefined is off.
+ */
+export function levelsInForce(
+  log: { readonly console?: LogLevel; readonly syslog?: LogLevel },
+  interactive: boolean,
+): { console: LogLevel | undefined; syslog: LogLevel | undefined } {
+  return {
+    console: log.console ?? (interactive ? 'warning' : undefined),
+    syslog: log.syslog ?? (interactive ? undefined : 'info'),
+  };
 }

@@ -6,6 +6,7 @@
 
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { errnoOf, Fault } from '../fault.ts';
+import { elapsedMs } from '../host/clock.ts';
 
 /** The largest record taken from a slave; a larger length is not believed. */
 export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
@@ -118,7 +119,7 @@ async function readUpTo(source: Source, size: number, what: string, options: Rea
   const idleMs = options.idleMs ?? RECORD_IDLE_MS;
   let buffer = Buffer.allocUnsafe(Math.min(size, FIRST_CHUNK_BYTES));
   let filled = 0;
-  let lastByteMs = performance.now();
+  let lastByteMs = elapsedMs();
   let pauseMs = SHORTEST_PAUSE_MS;
   while (filled < size) {
     options.signal?.throwIfAborted();
@@ -131,9 +132,9 @@ async function readUpTo(source: Source, size: number, what: string, options: Rea
     if (count === 0) break;
     if (count !== 'nothing yet') {
       filled += count;
-      lastByteMs = performance.now();
+      lastByteMs = elapsedMs();
       pauseMs = SHORTEST_PAUSE_MS;
-    } else if (performance.now() - lastByteMs >= idleMs) {
+    } else if (elapsedMs() - lastByteMs >= idleMs) {
       throw new Fault(
         'timeout',
         `${what} stopped: ${filled} of ${size} bytes came, then none for ${idleMs} ms`,
@@ -177,11 +178,11 @@ export function frame(payload: Uint8Array): Buffer {
 export function writeRecord(fd: number, payload: Uint8Array, idleMs = RECORD_IDLE_MS): void {
   const framed = frame(payload);
   let written = 0;
-  let lastByteMs = performance.now();
+  let lastByteMs = elapsedMs();
   while (written < framed.length) {
     try {
       written += writeSync(fd, framed, written, framed.length - written);
-      lastByteMs = performance.now();
+      lastByteMs = elapsedMs();
     } catch (error) {
       const code = errnoOf(error);
       if (code !== 'EAGAIN' && code !== 'EINTR') {
@@ -191,7 +192,7 @@ export function writeRecord(fd: number, payload: Uint8Array, idleMs = RECORD_IDL
           error,
         );
       }
-      if (performance.now() - lastByteMs >= idleMs) {
+      if (elapsedMs() - lastByteMs >= idleMs) {
         throw new Fault(
           'timeout',
           `record not taken: ${written} of ${framed.length} bytes went out in ${idleMs} ms`,

@@ -3,13 +3,12 @@
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
 import { errnoOf, Fault } from '../fault.ts';
 import { rootPaths } from '../state/layout.ts';
 import { REQUEST_VERSION } from '../state/records.ts';
 import { checkRecords } from '../state/root.ts';
 import { LINE_BYTES_MAX, parseReplyLine, type Reply, type Request, requestLine } from './protocol.ts';
-import { Starter, type SupervisorStart } from './starter.ts';
+import type { Starter, SupervisorStart } from './starter.ts';
 
 /** A supervisor that was just started needs some 60 ms to bind its socket; looked for with these pauses. */
 const START_PAUSE_MS = 10;
@@ -30,18 +29,21 @@ export interface AskOptions {
 export async function ask(root: string, request: Request, options: AskOptions): Promise<void> {
   const deadline = Date.now() + options.timeoutMs;
   const line = requestLine(request, { version: options.start.version, records: REQUEST_VERSION });
-  using starter = new Starter(root, options.start);
+  using starting: Disposable & { starter?: Starter } = {
+    [Symbol.dispose]: () => starting.starter?.[Symbol.dispose](),
+  };
   let wait = START_PAUSE_MS;
   for (;;) {
     const left = deadline - Date.now();
-    if (left <= 0) throw noAnswer(options.timeoutMs, starter.said());
+    if (left <= 0) throw noAnswer(options.timeoutMs, starting.starter?.said());
     const reply = await exchange(root, line, left);
     if (reply !== undefined) {
       if (reply.ok) return;
       throw new Fault('refused', reply.detail);
     }
     checkRecords(root);
-    if (await starter.start()) wait = START_PAUSE_MS;
+    starting.starter ??= new (await import('./starter.ts')).Starter(root, options.start);
+    if (await starting.starter.start()) wait = START_PAUSE_MS;
     await pause(Math.min(wait, Math.max(deadline - Date.now(), 1)));
     wait = Math.min(wait * 2, START_PAUSE_MS_MAX);
   }
@@ -89,4 +91,8 @@ function exchange(root: string, line: string, timeoutMs: number): Promise<Reply 
       else reject(new Fault('host', `the supervisor's socket: ${error.message}`, error));
     });
   }).finally(() => closeSync(directory));
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -10,7 +10,8 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { LogLevel } from '../../../src/host/log.ts';
-import { combined, consoleLog, fileLog, formatEvent, levelsInForce } from '../../../src/host/log-sinks.ts';
+import { levelsInForce } from '../../../src/host/log.ts';
+import { combined, consoleLog, fileLog, formatEvent } from '../../../src/host/log-sinks.ts';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'critical'];
 const receiver = join(import.meta.dirname, '../../support/syslog-receiver.sh');
