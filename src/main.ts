@@ -5,7 +5,7 @@
 
 import { fstatSync, type Stats } from 'node:fs';
 import { errorLine, exitStatus } from './cli/exit-status.ts';
-import { type FastCall, fastCall } from './cli/fast.ts';
+import { fastCall } from './cli/fast.ts';
 import { Call, type GlobalOptions } from './commands/call.ts';
 import { oneLine } from './fault.ts';
 
@@ -53,15 +53,18 @@ function executable(): string {
   return process.execPath.replace(/ \(deleted\)$/, '');
 }
 
-function newCall(options: GlobalOptions): Call {
-  return new Call({
-    environment,
-    executable: executable(),
-    version: DEIMOS_VERSION,
-    options,
-    interactive: isTerminal(2),
-    place: { cwd: currentDirectory(), home: home(), uid: process.getuid?.() ?? 0 },
-  });
+/** Makes the call of this process. */
+function callMaker(): (options: GlobalOptions) => Call {
+  const environment = takeEnvironment();
+  return (options) =>
+    new Call({
+      environment,
+      executable: executable(),
+      version: DEIMOS_VERSION,
+      options,
+      interactive: isTerminal(2),
+      place: { cwd: currentDirectory(), home: home(), uid: process.getuid?.() ?? 0 },
+    });
 }
 
 function show(argv: readonly string[], error: unknown): void {
@@ -69,40 +72,53 @@ function show(argv: readonly string[], error: unknown): void {
   process.stderr.write(`${errorLine(command, error)}\n`);
 }
 
-async function main(argv: readonly string[], fast: FastCall | undefined): Promise<number> {
+/** What a command line asks for. */
+interface Command {
+  readonly call: Call;
+  readonly run: () => Promise<number>;
+}
+
+/** Runs it, shows and logs what fails, and leaves the exit status with the process. */
+async function play(argv: readonly string[], understand: () => Command | Promise<Command>): Promise<void> {
   let call: Call | undefined;
   try {
-    if (fast !== undefined) {
-      call = newCall(fast.options);
-      return await fast.run(call);
-    }
-    const { parseCommandLine } = await import('./cli/commands.ts');
-    // Whoever reads may have seen enough (`deimos state | head`).
-    process.stdout.on('error', () => process.exit());
-    const write = (text: string): void => void process.stdout.write(text);
-    const parsed = parseCommandLine(argv, {
-      version: `${DEIMOS_VERSION} (${DEIMOS_COMMIT})`,
-      newCall,
-      write,
-    });
-    call = parsed.call;
-    return await parsed.run();
+    const command = await understand();
+    call = command.call;
+    process.exitCode = await command.run();
   } catch (error) {
     show(argv, error);
     call?.log.error('failed', { command: argv.join(' '), error: oneLine(error) });
-    return exitStatus(error);
+    process.exitCode = exitStatus(error);
   } finally {
     await call?.flush();
   }
 }
 
-const environment = takeEnvironment();
-const argv = process.argv.slice(2);
-const fast = fastCall(argv);
-void main(argv, fast).then((status) => {
-  process.exitCode = status;
-  // Nothing that is still open may hold us up: a slave waits for our end, and a supervisor has let go of its lock. Records
-  // were written synchronously; what was printed for people is let out first.
-  if (fast !== undefined) process.exit();
-  process.stdout.write('', () => process.exit());
-});
+/** One of the calls that a slave makes, to the end of the process; false, and nothing is done, for any other command line. */
+export function startCall(): boolean {
+  const argv = process.argv.slice(2);
+  const fast = fastCall(argv);
+  if (fast === undefined) return false;
+  const newCall = callMaker();
+  void play(argv, () => {
+    const call = newCall(fast.options);
+    return { call, run: () => fast.run(call) };
+    // Nothing that is still open may hold us up: a slave waits for our end, and a supervisor has let go of its lock. Records
+    // were written synchronously.
+  }).then(() => process.exit());
+  return true;
+}
+
+/** Any command line, to the end of the process. */
+export function start(): void {
+  const argv = process.argv.slice(2);
+  const newCall = callMaker();
+  void play(argv, async () => {
+    const { parseCommandLine } = await import('./cli/commands.ts');
+    // Whoever reads may have seen enough (`deimos state | head`).
+    process.stdout.on('error', () => process.exit());
+    const write = (text: string): void => void process.stdout.write(text);
+    return parseCommandLine(argv, { version: `${DEIMOS_VERSION} (${DEIMOS_COMMIT})`, newCall, write });
+    // As with a call; what was printed for people is let out first.
+  }).then(() => process.stdout.write('', () => process.exit()));
+}
