@@ -9,9 +9,14 @@ import { output } from './command.ts';
 
 /** The path of the program made of a source of this directory; `options` are gcc's. */
 export async function compiled(source: string, options: readonly string[] = []): Promise<string> {
-  const path = fileURLToPath(new URL(source, import.meta.url));
+  return await compiledFile(new URL(source, import.meta.url), options);
+}
+
+/** The same of any source. */
+export async function compiledFile(source: URL, options: readonly string[] = []): Promise<string> {
+  const path = fileURLToPath(source);
   const version = createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16);
-  const program = `${TEST_CACHE}/${basename(source, '.c')}-${version}`;
+  const program = `${TEST_CACHE}/${basename(path, '.c')}-${version}`;
   if (existsSync(program)) return program;
   mkdirSync(TEST_CACHE, { recursive: true });
   const made = `${program}.${process.pid}`;

@@ -57,6 +57,8 @@ export interface HostOptions {
   readonly binary?: string;
   /** false: they have been made in this dockerd. */
   readonly images?: false;
+  /** The state root; unless told, in the host's own directory. */
+  readonly root?: string;
 }
 
 export async function startHost(options: HostOptions = {}): Promise<Host> {
@@ -65,7 +67,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const directory = await tempDirectory('host-');
   const dockerd = options.dockerd ?? (await startDockerd());
   if (options.images !== false) await makeImages(dockerd);
-  const root = directory.at('state');
+  const root = options.root ?? directory.at('state');
   const configFile = directory.at('deimos.cfg');
   const wrap = (argv: Argv): Argv => (options.inNetns ? dockerd.inNetns(argv) : argv);
   const slaves: StandInSlave[] = [];
