@@ -32,6 +32,7 @@ import type { DockerWork } from './docker-work.ts';
 import { HealthChecks } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { isTerminal } from './kept-updates.ts';
+import { forgetCopied } from './output-copy.ts';
 import type { TaskReporter } from './reporter.ts';
 import { restoreLife, termsOf } from './restore.ts';
 import { RunTaskWait } from './run-task-wait.ts';
@@ -412,9 +413,19 @@ export class Keeper {
           this.#writeLast(this.paths.delivered),
         );
       await this.#durably('noting the removal', () => this.#writeLast(this.paths.removed));
+      this.#forgetCopied();
       this.#parts.onDone();
     } catch (error) {
       if (!signal.aborted) this.#log.error('the container could not be removed', { error: oneLine(error) });
+    }
+  }
+
+  /** The counter files are large, and of no more use. Behind all else: whoever dies before leaves them, which is no harm. */
+  #forgetCopied(): void {
+    try {
+      forgetCopied(this.paths.directory);
+    } catch (error) {
+      this.#log.warning('counter files of the output stay', { error: oneLine(error) });
     }
   }
 

@@ -7,6 +7,7 @@ import { mayPass } from '../docker/faults.ts';
 import { Demultiplexer, type StreamName } from '../docker/frames.ts';
 import type { Attachment, OutputSource } from '../docker/output.ts';
 import { isFault, oneLine } from '../fault.ts';
+import { removeSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { isOutOfFiles } from '../host/open-files.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
@@ -111,6 +112,15 @@ export async function startCopy(deps: CopyDeps, paths: CopyPaths, options: CopyO
   return { drained, noteEnded: () => copier.noteEnded(), close };
 }
 
+/** Removes the counter files of a container whose output is drained and will not be copied again. Fault `host`. */
+export function forgetCopied(stateDir: string): void {
+  for (const stream of ['stdout', 'stderr'] as const) removeSync(journalOf(stateDir, stream));
+}
+
+function journalOf(stateDir: string, stream: StreamName): string {
+  return joinPath(stateDir, `${stream}.copied`);
+}
+
 function openLanes(log: Log, paths: CopyPaths, options: CopyOptions): readonly OutputLane[] {
   const lanes: OutputLane[] = [];
   const laneOptions = { writePatienceMs: options.writePatienceMs ?? WRITE_PATIENCE_MS };
@@ -122,7 +132,7 @@ function openLanes(log: Log, paths: CopyPaths, options: CopyOptions): readonly O
       ];
   try {
     for (const [stream, output] of streams) {
-      const journal = joinPath(paths.stateDir, `${stream}.copied`);
+      const journal = journalOf(paths.stateDir, stream);
       lanes.push(new OutputLane(stream, { output, journal, notices: paths.stderrFile }, laneOptions, log));
     }
   } catch (error) {

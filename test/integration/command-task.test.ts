@@ -56,7 +56,11 @@ const RUNNING_FACTS = [
   ...['registered', 'registering', 'reported', 'run-task', 'stderr.copied', 'stdout.copied', 't'],
   ...['updates/', 'wait-seen', 'work-directory'],
 ];
-const ENDED_FACTS = [...RUNNING_FACTS, 'delivered', 'exit', 'outcome', 'removed', 'termination'];
+const JOURNALS = ['stderr.copied', 'stdout.copied'];
+const ENDED_FACTS = [
+  ...RUNNING_FACTS.filter((name) => !JOURNALS.includes(name)),
+  ...['delivered', 'exit', 'outcome', 'removed', 'termination'],
+];
 const ROOT_ENTRIES = [
   ...['docker/', 'mesos/', 'start-time/'],
   ...[
