@@ -6,7 +6,7 @@ import { tryLock } from '../host/flock.ts';
 import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
 import { finishedAtMs, launchedAt, removeFinished } from '../state/retention.ts';
 import { checkRoot } from '../state/root.ts';
-import { listIds } from '../state/store.ts';
+import { launchTimes, listIds } from '../state/store.ts';
 import type { Call } from './call.ts';
 
 export interface StateOptions {
@@ -33,14 +33,15 @@ export async function state(
   if (!options.remove) {
     const now = Date.now();
     const isOld = (paths: ContainerPaths): boolean =>
-      olderThanMs === undefined || now - (finishedAtMs(paths, now) ?? now) > olderThanMs;
+      now - (finishedAtMs(paths, now) ?? now) > (olderThanMs ?? 0);
+    const noted = launchTimes(root);
+    // There may be ten thousand: the paths of one are only made where something has to be read.
     const times = listIds(root)
-      .ids.map((id) => containerPaths(root, id))
-      .filter(isOld)
-      .map(launchedAt);
-    for (const time of times.filter((one) => one !== undefined).sort()) {
-      if (isBefore(time)) write(`${rootPaths(root).startTimes}/${time}\n`);
-    }
+      .ids.filter((id) => olderThanMs === undefined || isOld(containerPaths(root, id)))
+      .map((id) => noted.get(id) ?? launchedAt(containerPaths(root, id)))
+      .filter((time) => time !== undefined && isBefore(time));
+    const { startTimes } = rootPaths(root);
+    if (times.length > 0) write(`${startTimes}/${times.sort().join(`\n${startTimes}/`)}\n`);
     return 0;
   }
   using lock = await tryLock(rootPaths(root).cleanupLock);

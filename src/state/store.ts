@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   type Dirent,
+  existsSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -30,6 +31,8 @@ import { parseRequest, parseTermination, type RequestRecord, type TerminationRec
 
 /** Begins the name of a state that is being removed: no container id can have it. */
 const DYING = '~';
+/** How a symlink of the root names a state. */
+const STATES_FROM_LINK = '../mesos/';
 
 const LOCK_NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 
@@ -161,7 +164,7 @@ function noteStartTime(root: string, paths: ContainerPaths, iso: string, id: Mes
     const name = `${seconds}.${String(micros).padStart(6, '0')}Z`;
     writeFactSync(paths.startTime, `${name}\n`);
     try {
-      symlinkSync(`../mesos/${id}`, `${rootPaths(root).startTimes}/${name}`);
+      symlinkSync(`${STATES_FROM_LINK}${id}`, `${rootPaths(root).startTimes}/${name}`);
       return;
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw refusal(`cannot write ${rootPaths(root).startTimes}`, error);
@@ -230,6 +233,27 @@ function statesOf(root: string): readonly Dirent[] {
   }
 }
 
+/** When each container was launched, ISO 8601, as the symlinks of the root say: quicker than a fact of each state. */
+export function launchTimes(root: string): ReadonlyMap<string, string> {
+  const times = new Map<string, string>();
+  const { startTimes } = rootPaths(root);
+  for (const name of existsSync(startTimes) ? readdirSync(startTimes) : []) {
+    const to = linkAt(`${startTimes}/${name}`);
+    if (to?.startsWith(STATES_FROM_LINK)) times.set(to.slice(STATES_FROM_LINK.length), name);
+  }
+  return times;
+}
+
+/** undefined for what is no symlink, or not there. */
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
 /** Accepted, and not all of its end is done: a supervisor has to look after it. */
 export function needsSupervisor(paths: ContainerPaths): boolean {
   if (hasFact(paths.pending)) return false;
@@ -261,11 +285,7 @@ function removeStartTime(root: string, paths: ContainerPaths, id: MesosContainer
     removeLinkTo(`${rootPaths(root).startTimes}/${time}`, id);
 }
 
+/** What is not there, or no symlink of ours, is left alone. */
 function removeLinkTo(path: string, id: MesosContainerId): void {
-  try {
-    if (readlinkSync(path) === `../mesos/${id}`) removeSync(path);
-  } catch (error) {
-    // Not there, or not a symlink of ours: left alone.
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'EINVAL') throw error;
-  }
+  if (linkAt(path) === `${STATES_FROM_LINK}${id}`) removeSync(path);
 }

@@ -25,6 +25,7 @@ import {
   admission,
   createState,
   finishRemovals,
+  launchTimes,
   listIds,
   needsSupervisor,
   noteDockerId,
@@ -87,6 +88,22 @@ test('a root of which a killed launch has made no more than the directory has no
   mkdirSync(root, { mode: 0o700 });
   assert.deepEqual(listIds(root), { ids: [], foreign: [] });
   finishRemovals(root);
+});
+
+test('when what was launched, by the links of the root; what is no link of a state is passed over', async () => {
+  await using directory = await tempDirectory();
+  const root = directory.at('root');
+  assert.deepEqual([...launchTimes(root)], []);
+  prepareRoot(root);
+  launched(root, 'one');
+  launched(root, 'two');
+  const { startTimes } = rootPaths(root);
+  symlinkSync('/elsewhere', `${startTimes}/foreign`);
+  writeFileSync(`${startTimes}/file`, '');
+  assert.deepEqual([...launchTimes(root)].sort(), [
+    ['one', '2026-01-02T03:04:05.678000Z'],
+    ['two', '2026-01-02T03:04:05.678001Z'],
+  ]);
 });
 
 test('a root on a disk that is read-only is refused for that', async () => {
