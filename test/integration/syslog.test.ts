@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { TaskState } from '../../src/mesos/messages.ts';
 import { type Host, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
-import type { StandInSlave } from '../support/slave.ts';
+import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import { type Syslog, type SyslogMessage, startSyslog } from '../support/syslog.ts';
 import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
@@ -51,24 +51,30 @@ describe('syslog', { skip: await skipWithoutTools() }, () => {
     await host.configure(configuration);
     if (host.supervisor() !== undefined) await host.killSupervisor();
   };
+  const pidsNaming = (task: LaunchedTask, messages: readonly SyslogMessage[]) =>
+    new Set(messages.filter(({ text }) => text.includes(task.containerId)).map(({ pid }) => pid));
   const severities = (messages: readonly SyslogMessage[]) =>
     new Set(messages.map(({ severity }) => severity));
 
-  it('from INFO on unless told: launch and the supervisor, each under its own pid', async () => {
+  it('from INFO on unless told: the supervisor says what it does, under its pid', async () => {
     await restartWith('');
     const { task, supervisor, messages } = await runOne();
-    const named = () => messages().filter(({ text }) => text.includes(task.containerId));
-    const pids = await until('both have logged', () => {
-      const found = new Set(named().map(({ pid }) => pid));
-      return found.has(supervisor) && found.size >= 2 && found;
-    });
-    assert.ok(pids.size >= 2);
+    await until('it has logged', () => pidsNaming(task, messages()).has(supervisor));
     for (const { tag, facility, severity, pid, raw } of messages()) {
       assert.equal(tag, 'deimos', raw);
       assert.equal(facility, USER_FACILITY, raw);
       assert.ok(pid !== undefined && pid > 1, raw);
       assert.ok(severity <= LEVELS.INFO, raw);
     }
+  });
+
+  it('from DEBUG on launch says that its task was accepted, under its own pid', async () => {
+    await restartWith('[log]\nsyslog: DEBUG\n');
+    const { task, supervisor, messages } = await runOne();
+    await until('both have logged', () => {
+      const found = pidsNaming(task, messages());
+      return found.has(supervisor) && found.size >= 2;
+    });
   });
 
   for (const [level, severity] of Object.entries(LEVELS)) {
