@@ -2,33 +2,30 @@
 // `usage`, one launch. And the supervisor alone beside an idle runtime.
 
 import { spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { statfsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { TaskState } from '../../src/mesos/messages.ts';
 import type { Host } from '../../test/support/host.ts';
-import { containerRecord } from '../../test/support/installation.ts';
 import { killAll } from '../../test/support/proc.ts';
 import { pssOf } from '../../test/support/processes.ts';
 import type { LaunchedTask, StandInSlave } from '../../test/support/slave.ts';
 import { commandTask } from '../../test/support/tasks.ts';
 import { until } from '../../test/support/until.ts';
 import { cpuMsOf } from '../cpu.ts';
-import { figure, line, ratios, spread } from '../figures.ts';
-import { inTurns, measured } from '../measure.ts';
+import { figure, line, spread } from '../figures.ts';
 import {
   beganMs,
-  EMPTY,
   type Findings,
   IMAGE,
   NOTE,
   nowMs,
-  PATH,
   type Row,
   RUNTIME,
   type Say,
   type Series,
   stage,
 } from '../stage.ts';
+import { usageRatio } from '../usage-ratio.ts';
 
 const STEPS = [1, 2, 5, 10, 20, 40, 60, 80, 100];
 const USAGE_ROUNDS = 15;
@@ -44,6 +41,8 @@ const MARK_MB_PER_TASK = 1.2;
 interface Step {
   readonly tasks: number;
   readonly memoryMb: number;
+  /** What the state root takes of its file system in memory. */
+  readonly stateMb: number;
   readonly usage: number;
   readonly launchMs: number;
   readonly supervisorPercent: number;
@@ -84,8 +83,19 @@ async function step(host: Host, slave: StandInSlave, tasks: readonly LaunchedTas
   const [cpuMs, beginMs] = [cpuMsOf(host.supervisor()), nowMs()];
   await pause(WATCHED_MS);
   const supervisorPercent = ((cpuMsOf(host.supervisor()) - cpuMs) / (nowMs() - beginMs)) * 100;
-  const usage = await usageRatio(host, tasks[Math.floor(tasks.length / 2)]);
-  return { tasks: tasks.length, memoryMb, usage, launchMs: spread(launches).median, supervisorPercent };
+  const middle = tasks[Math.floor(tasks.length / 2)];
+  if (middle === undefined) throw new Error('no task');
+  const usage = await usageRatio(host, middle.containerId, USAGE_ROUNDS);
+  const { blocks, bfree, bsize } = statfsSync(host.root);
+  const stateMb = ((blocks - bfree) * bsize) / MB;
+  return {
+    tasks: tasks.length,
+    memoryMb,
+    stateMb,
+    usage,
+    launchMs: spread(launches).median,
+    supervisorPercent,
+  };
 }
 
 async function launchMs(slave: StandInSlave): Promise<number> {
@@ -93,22 +103,6 @@ async function launchMs(slave: StandInSlave): Promise<number> {
   const task = await slave.launch(commandTask({ image: IMAGE, value: `began ${NOTE}` }));
   await task.gone(PATIENCE_MS);
   return (await beganMs(`${task.sandbox}/fs/began`)) - begin;
-}
-
-async function usageRatio(host: Host, task: LaunchedTask | undefined): Promise<number> {
-  if (task === undefined) throw new Error('no task');
-  const stdin = host.directory.at('usage.record');
-  await writeFile(stdin, containerRecord(task.containerId));
-  const argv = [host.binary, '--config', host.configFile, 'usage'] as const;
-  const env = { PATH };
-  const { usage, empty } = await inTurns(USAGE_ROUNDS, {
-    usage: async () => await measured({ argv, stdin, env }),
-    empty: async () => await measured({ argv: [EMPTY], env }),
-  });
-  return ratios(
-    usage.map(({ cpuMs }) => cpuMs),
-    empty.map(({ cpuMs }) => cpuMs),
-  ).median;
 }
 
 async function supervisorAlone(host: Host): Promise<Row> {
@@ -141,7 +135,7 @@ function perTask(steps: readonly Step[]): Row {
     what: `memory with ${last.tasks} command tasks running, PSS of all Deimos processes, for each task`,
     against: '59 MB: the original, its mesos-executor not counted',
     ...{ mark: MARK_MB_PER_TASK, value: last.memoryMb / last.tasks, unit: 'MB' },
-    detail: `${figure(last.memoryMb)} MB in all; ${figure(intercept)} MB, and ${figure(slope)} MB more with each task`,
+    detail: `${figure(last.memoryMb)} MB in all; ${figure(intercept)} MB, and ${figure(slope)} MB more with each task; its state takes another ${figure(last.stateMb)} MB of tmpfs`,
   };
 }
 

@@ -6,11 +6,11 @@ import { TaskState } from '../../src/mesos/messages.ts';
 import { output } from '../../test/support/command.ts';
 import type { Host } from '../../test/support/host.ts';
 import { IMAGES } from '../../test/support/images.ts';
-import { containerRecord } from '../../test/support/installation.ts';
 import { commandTask } from '../../test/support/tasks.ts';
 import { figure, ratios, spread } from '../figures.ts';
 import { inTurns, measured, type Sample, type Subject } from '../measure.ts';
-import { EMPTY, type Findings, PATH, type Row, type Say, stage } from '../stage.ts';
+import { type Findings, PATH, type Row, type Say, stage } from '../stage.ts';
+import { usageRatio } from '../usage-ratio.ts';
 
 const STATES = 10_000;
 const FOREIGN = 400;
@@ -29,18 +29,18 @@ export async function stale(say: Say): Promise<Findings> {
   await task.reached(TaskState.RUNNING);
 
   say('stale: usage without them');
-  const without = await usageRatio(host, task.containerId);
+  const without = await usageRatio(host, task.containerId, USAGE_ROUNDS);
   say(`stale: ${STATES} states and ${FOREIGN} containers of others`);
   await multiply(host.root, ended.containerId);
   await foreignContainers(host);
-  const among = await usageRatio(host, task.containerId);
+  const among = await usageRatio(host, task.containerId, USAGE_ROUNDS);
   await slave.killTask(task);
   await task.gone();
 
   say('stale: state');
   const listing = await inTurns(LIST_ROUNDS, {
     own: async () => await measured(stateCall(host)),
-    ls: async () => await measured({ argv: ['/bin/ls', `${host.root}/start-time`], env: { PATH } }),
+    ls: async () => await measured({ argv: ['/bin/ls', '-l', `${host.root}/start-time`], env: { PATH } }),
   });
   const [own, rms]: [Sample[], Sample[]] = [[], []];
   const kept = host.directory.at('kept');
@@ -50,7 +50,8 @@ export async function stale(say: Say): Promise<Findings> {
     own.push(await measured(stateCall(host, '--rm')));
     const left = await readdir(`${host.root}/mesos`);
     if (left.length > 0) throw new Error(`state --rm leaves ${left.length} states`);
-    const other = host.directory.at('other');
+    // On the same file system.
+    const other = `${host.root}.other`;
     await copy([kept], other);
     rms.push(await measured({ argv: ['/bin/rm', '-rf', other], env: { PATH } }));
     if (round + 1 < REMOVALS) await copy([`${kept}/.`], host.root);
@@ -63,7 +64,7 @@ export async function stale(say: Say): Promise<Findings> {
         ...{ mark: 1.05, value: among / without, unit: '×' },
         detail: `${figure(among)} beside ${figure(without)} of an empty program`,
       },
-      wallRow('state', `ls of ${STATES} names`, listing.own, listing.ls),
+      wallRow('state', 'ls -l of their links, which reads each, as state does', listing.own, listing.ls),
       wallRow('state --rm', 'rm -rf of the same', own, rms),
     ],
   };
@@ -88,18 +89,6 @@ function wallRow(verb: string, against: string, own: readonly Sample[], others: 
     ...{ mark: 3, value: median, unit: '×', lower, upper },
     detail: `${figure(spread(wall(own)).median)} ms beside ${figure(spread(wall(others)).median)} ms`,
   };
-}
-
-async function usageRatio(host: Host, containerId: string): Promise<number> {
-  const stdin = host.directory.at('usage.record');
-  await writeFile(stdin, containerRecord(containerId));
-  const argv = [host.binary, '--config', host.configFile, 'usage'] as const;
-  const { usage, empty } = await inTurns(USAGE_ROUNDS, {
-    usage: async () => await measured({ argv, stdin, env: { PATH } }),
-    empty: async () => await measured({ argv: [EMPTY], env: { PATH } }),
-  });
-  const cpu = (samples: readonly Sample[]) => samples.map(({ cpuMs }) => cpuMs);
-  return ratios(cpu(usage), cpu(empty)).median;
 }
 
 /** As many states as that of a container that has ended, each with an id and a time of its own. */
