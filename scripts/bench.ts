@@ -1,10 +1,10 @@
 // Measures what Deimos costs, as ratios within one run, and holds it against its marks: prints a table, writes
 // bench/results/<commit>.json, and draws docs/bench-*.svg where the part `memory` was run.
 //
-//   scripts/bench [calls] [start] [output] [memory] [stale] [size] [--against FILE]     all parts if none is named
+//   scripts/bench [calls] [start] [output] [supervisor] [memory] [stale] [size] [--against FILE]     all parts if none is named
 //
 // A verb is a name for the part that measures it. --against: an earlier results file, whose values stand beside. The status is
-// 0 also where a mark is missed: a benchmark tells, a test fails.
+// 0 also where a mark is missed: a benchmark tells, a test fails. It is 1 where a part could not be measured.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -18,11 +18,12 @@ import { output } from '../bench/parts/output.ts';
 import { size } from '../bench/parts/size.ts';
 import { stale } from '../bench/parts/stale.ts';
 import { start } from '../bench/parts/start.ts';
+import { supervisor } from '../bench/parts/supervisor.ts';
 import { plot } from '../bench/plot.ts';
-import type { Part, Row, Series } from '../bench/stage.ts';
+import type { Findings, Part, Row, Series } from '../bench/stage.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const PARTS: Readonly<Record<string, Part>> = { calls, start, output, memory, stale, size };
+const PARTS: Readonly<Record<string, Part>> = { calls, start, output, supervisor, memory, stale, size };
 /** What a part is called for as well. */
 const ALSO: Readonly<Record<string, readonly string[]>> = {
   usage: ['calls'],
@@ -63,7 +64,7 @@ const earlier = values.against === undefined ? undefined : readResults(values.ag
 const rows: Row[] = [];
 const series: Series[] = [];
 for (const name of wanted) {
-  const found = await PARTS[name]?.((text) => console.log(`bench: ${text}`));
+  const found = await played(name);
   for (const { what, value, unit } of found?.rows ?? [])
     console.log(`bench: ${what}: ${figure(value)} ${unit}`);
   rows.push(...(found?.rows ?? []));
@@ -86,6 +87,17 @@ console.log(`bench: written to ${file}`);
 for (const { name, points } of series) {
   writeFileSync(`${root}/docs/bench-${name}.svg`, plot({ ...PLOTS[name], points }));
   console.log(`bench: drawn docs/bench-${name}.svg`);
+}
+
+/** A part that fails costs no other one its figures. */
+async function played(name: string): Promise<Findings | undefined> {
+  try {
+    return await PARTS[name]?.((text) => console.log(`bench: ${text}`));
+  } catch (error) {
+    console.error(`bench: ${name} failed:`, error);
+    process.exitCode = 1;
+    return undefined;
+  }
 }
 
 function readResults(path: string): Results {

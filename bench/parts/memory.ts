@@ -1,16 +1,12 @@
 // What running tasks cost the host, over their number: memory of all that is Deimos, CPU of the supervisor, one call of
-// `usage`, one launch. And the supervisor alone beside an idle runtime.
+// `usage`, one launch.
 
-import { spawn } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { TaskState } from '../../src/mesos/messages.ts';
 import type { Host } from '../../test/support/host.ts';
-import { killAll } from '../../test/support/proc.ts';
-import { pssOf } from '../../test/support/processes.ts';
 import type { LaunchedTask, StandInSlave } from '../../test/support/slave.ts';
 import { commandTask } from '../../test/support/tasks.ts';
-import { until } from '../../test/support/until.ts';
 import { cpuMsOf } from '../cpu.ts';
 import { figure, line, spread } from '../figures.ts';
 import {
@@ -20,7 +16,6 @@ import {
   NOTE,
   nowMs,
   type Row,
-  RUNTIME,
   type Say,
   type Series,
   stage,
@@ -51,7 +46,6 @@ interface Step {
 export async function memory(say: Say): Promise<Findings> {
   await using host = await stage();
   const slave = await host.slave();
-  const alone = await supervisorAlone(host);
   const tasks: LaunchedTask[] = [];
   const steps: Step[] = [];
   for (const count of STEPS) {
@@ -64,7 +58,7 @@ export async function memory(say: Say): Promise<Findings> {
   }
   await Promise.all(tasks.map(async (task) => await slave.killTask(task)));
   await Promise.all(tasks.map(async (task) => await task.gone(PATIENCE_MS)));
-  return { rows: [perTask(steps), alone], series: seriesOf(steps) };
+  return { rows: [perTask(steps)], series: seriesOf(steps) };
 }
 
 /** A task that says something every second. */
@@ -103,28 +97,6 @@ async function launchMs(slave: StandInSlave): Promise<number> {
   const task = await slave.launch(commandTask({ image: IMAGE, value: `began ${NOTE}` }));
   await task.gone(PATIENCE_MS);
   return (await beganMs(`${task.sandbox}/fs/began`)) - begin;
-}
-
-async function supervisorAlone(host: Host): Promise<Row> {
-  const recovered = await host.deimos(['recover'], undefined, {
-    MESOS_WORK_DIRECTORY: host.directory.at('work-1'),
-  });
-  if (recovered.code !== 0) throw new Error(`recover: ${recovered.stderr}`);
-  const idle = spawn(RUNTIME, ['--eval', 'setInterval(() => {}, 2 ** 30)'], { stdio: 'ignore' });
-  try {
-    const supervisor = await until('a supervisor', () => host.supervisor());
-    await pause(SETTLE_MS);
-    const own = pssOf(supervisor) / MB;
-    const bare = pssOf(idle.pid ?? 0) / MB;
-    return {
-      what: 'supervisor alone, nothing running, PSS',
-      against: 'an idle runtime',
-      ...{ mark: 1.5, value: own / bare, unit: '×' },
-      detail: `${figure(own)} MB beside ${figure(bare)} MB`,
-    };
-  } finally {
-    await killAll(idle.pid === undefined ? [] : [idle.pid]);
-  }
 }
 
 function perTask(steps: readonly Step[]): Row {

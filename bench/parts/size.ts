@@ -2,6 +2,7 @@
 
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { SCRIPTS } from '../../scripts/bundle.ts';
 import { outcomeOf } from '../../test/support/command.ts';
 import { BINARY } from '../../test/support/host.ts';
 import { figure } from '../figures.ts';
@@ -15,10 +16,12 @@ export async function size(say: Say): Promise<Findings> {
   const built = (name: string): string => fileURLToPath(new URL(`../../dist/${name}`, import.meta.url));
   const [own, runtime] = [await mb(BINARY), await mb(RUNTIME)];
   const parts = await Promise.all(
-    ['calls.js', 'calls.cache', 'rest.js', 'rest.cache'].map(
-      async (name) => `${name} ${figure(await mb(built(name)))} MB`,
-    ),
+    (['js', 'cache'] as const).map(async (kind) => {
+      const sizes = await Promise.all(SCRIPTS.map(async (script) => await mb(built(`${script}.${kind}`))));
+      return sizes.reduce((sum, one) => sum + one, 0);
+    }),
   );
+  const [scripts = 0, caches = 0] = parts;
   // What dpkg-deb does unless told otherwise.
   const { stdout } = await outcomeOf(['sh', '-c', 'xz -6 --stdout "$1" | wc -c', 'sh', BINARY]);
   return {
@@ -27,7 +30,7 @@ export async function size(say: Say): Promise<Findings> {
         what: 'size of the executable',
         against: 'the runtime in it',
         ...{ value: own, unit: 'MB' },
-        detail: `the runtime has ${figure(runtime)} MB; ${parts.join(', ')}`,
+        detail: `the runtime has ${figure(runtime)} MB, scripts ${figure(scripts)} MB, their code caches ${figure(caches)} MB`,
       },
       {
         what: 'size of the executable, compressed as in a package',

@@ -19,7 +19,7 @@ const START_LOCK_SECONDS = '2';
  * Beside what every child gets, what keeps the process small over many tasks: by itself the C library keeps a heap for each
  * thread, and gives back less the more it was asked for. What has 16 KiB and more goes back to the kernel at once.
  */
-const SUPERVISOR_ENVIRONMENT: Readonly<Record<string, string>> = {
+export const SUPERVISOR_ENVIRONMENT: Readonly<Record<string, string>> = {
   ...CHILD_ENVIRONMENT,
   MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: '16384',

@@ -73,7 +73,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const slaves: StandInSlave[] = [];
   const made = { slaves: 0 };
   const ours = (): readonly FoundProcess[] =>
-    processesOf(binary).filter(({ argv }) => argv.some((word) => word.includes(directory.path)));
+    processesOf(binary).filter(({ argv }) =>
+      argv.some((word) => word.includes(directory.path) || word.includes(root)),
+    );
   // By its root alone: the `recover` of another build on this machine may have started it.
   const supervisor = (): number | undefined =>
     allPids().find((pid) => {
