@@ -29,6 +29,9 @@ export async function calls(say: Say): Promise<Findings> {
   const samples = await inTurns(ROUNDS, quiet);
   // A launch leaves dockerd with work to do, which is not to be in the way of the others.
   const launches = await inTurns(LAUNCH_ROUNDS, { empty: quiet.empty, launch });
+  // Or its `wait` would have another supervisor started, behind the end of this host.
+  await slave.killTask(task);
+  await task.gone();
   const pairs = { ...samples, launch: launches.launch };
   const cpu = (list: readonly Sample[]) => list.map(({ cpuMs }) => cpuMs);
   const rows = (Object.keys(MARKS) as (keyof typeof MARKS)[]).map((verb): Row => {
