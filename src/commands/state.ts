@@ -1,9 +1,10 @@
 // `deimos state`: the states of this root, oldest first, a line each; with --rm those that are of no more use are removed.
 // A time or an age narrows both.
 
+import type { MesosContainerId } from '../container/identity.ts';
 import { Fault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
-import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
+import { containerPaths, rootPaths } from '../state/layout.ts';
 import { finishedAtMs, launchedAt, removeFinished } from '../state/retention.ts';
 import { checkRoot } from '../state/root.ts';
 import { launchTimes, listIds } from '../state/store.ts';
@@ -32,12 +33,12 @@ export async function state(
     before === undefined || (time !== undefined && Date.parse(time) < before);
   if (!options.remove) {
     const now = Date.now();
-    const isOld = (paths: ContainerPaths): boolean =>
-      now - (finishedAtMs(paths, now) ?? now) > (olderThanMs ?? 0);
+    const isOld = (id: MesosContainerId): boolean =>
+      olderThanMs === undefined || now - (finishedAtMs(containerPaths(root, id), now) ?? now) > olderThanMs;
     const noted = launchTimes(root);
     // There may be ten thousand: the paths of one are only made where something has to be read.
     const times = listIds(root)
-      .ids.filter((id) => olderThanMs === undefined || isOld(containerPaths(root, id)))
+      .ids.filter(isOld)
       .map((id) => noted.get(id) ?? launchedAt(containerPaths(root, id)))
       .filter((time) => time !== undefined && isBefore(time));
     const { startTimes } = rootPaths(root);

@@ -116,7 +116,10 @@ export function putAside(path: string, isOurs = (there: Stats): boolean => there
   if (there !== undefined && !isOurs(there)) renameSync(path, `${path}.foreign-${process.hrtime.bigint()}`);
 }
 
-/** What was to become a fact, or has become one under another name. A disk that does not take it may not give it back either: then it is left to removeAbandoned. */
+/**
+ * What was to become a fact, or has become one under another name. A disk that does not take it may not give it back either:
+ * then it is left to removeAbandoned.
+ */
 function giveUp(temporary: string): void {
   try {
     unlinkSync(temporary);

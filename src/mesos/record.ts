@@ -6,7 +6,7 @@
 
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { errnoOf, Fault } from '../fault.ts';
-import { elapsedMs } from '../host/clock.ts';
+import { elapsedMs, pause } from '../host/clock.ts';
 
 /** The largest record taken from a slave; a larger length is not believed. */
 export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
@@ -140,6 +140,7 @@ async function readUpTo(source: Source, size: number, what: string, options: Rea
         `${what} stopped: ${filled} of ${size} bytes came, then none for ${idleMs} ms`,
       );
     } else {
+      // Short enough that an abort can wait for its end.
       await pause(pauseMs);
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
     }
@@ -156,11 +157,6 @@ function readSome(fd: number, buffer: Buffer, offset: number): number | 'nothing
     if (code === 'EOF') return 0;
     throw new Fault('host', `cannot read a record from descriptor ${fd}: ${code ?? 'unknown error'}`, error);
   }
-}
-
-/** Short enough that an abort can wait for its end. */
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** `payload` with its length in front. RangeError above 4 GiB. */

@@ -187,11 +187,14 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
   };
 }
 
+/** How a symlink of the root's `docker` and `start-time` begins that leads to a state; the id follows. */
+export const STATES_FROM_LINK = '../mesos/';
+
 /** The symlink that finds a container's state by its Docker id, and what it holds. */
 export function dockerIdLink(
   root: string,
   dockerId: DockerId,
   id: MesosContainerId,
 ): { path: string; target: string } {
-  return { path: `${root}/docker/${dockerId}`, target: `../mesos/${id}` };
+  return { path: `${root}/docker/${dockerId}`, target: `${STATES_FROM_LINK}${id}` };
 }

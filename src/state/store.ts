@@ -5,7 +5,6 @@ import {
   closeSync,
   constants,
   type Dirent,
-  existsSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -26,13 +25,18 @@ import {
   syncPathSync,
   writeFactSync,
 } from '../host/facts.ts';
-import { type ContainerPaths, containerPaths, dockerIdLink, type LockName, rootPaths } from './layout.ts';
+import {
+  type ContainerPaths,
+  containerPaths,
+  dockerIdLink,
+  type LockName,
+  rootPaths,
+  STATES_FROM_LINK,
+} from './layout.ts';
 import { parseRequest, parseTermination, type RequestRecord, type TerminationRecord } from './records.ts';
 
 /** Begins the name of a state that is being removed: no container id can have it. */
 const DYING = '~';
-/** How a symlink of the root names a state. */
-const STATES_FROM_LINK = '../mesos/';
 
 const LOCK_NAMES: readonly LockName[] = ['launch', 'wait', 'destroy'];
 
@@ -223,10 +227,15 @@ export function listIds(root: string): { ids: MesosContainerId[]; foreign: strin
   return { ids, foreign };
 }
 
-/** All that lies below mesos/: nothing in a root that a killed launch has just begun to make. */
+/** All that lies below mesos/. */
 function statesOf(root: string): readonly Dirent[] {
+  return entriesOf(rootPaths(root).containers);
+}
+
+/** Of a directory of the root: nothing where a killed launch has just begun to make that. */
+function entriesOf(directory: string): readonly Dirent[] {
   try {
-    return readdirSync(rootPaths(root).containers, { withFileTypes: true });
+    return readdirSync(directory, { withFileTypes: true });
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
@@ -237,7 +246,7 @@ function statesOf(root: string): readonly Dirent[] {
 export function launchTimes(root: string): ReadonlyMap<string, string> {
   const times = new Map<string, string>();
   const { startTimes } = rootPaths(root);
-  for (const name of existsSync(startTimes) ? readdirSync(startTimes) : []) {
+  for (const { name } of entriesOf(startTimes)) {
     const to = linkAt(`${startTimes}/${name}`);
     if (to?.startsWith(STATES_FROM_LINK)) times.set(to.slice(STATES_FROM_LINK.length), name);
   }

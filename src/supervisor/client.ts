@@ -4,6 +4,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { errnoOf, Fault } from '../fault.ts';
+import { pause } from '../host/clock.ts';
 import { rootPaths } from '../state/layout.ts';
 import { REQUEST_VERSION } from '../state/records.ts';
 import { checkRecords } from '../state/root.ts';
@@ -29,21 +30,20 @@ export interface AskOptions {
 export async function ask(root: string, request: Request, options: AskOptions): Promise<void> {
   const deadline = Date.now() + options.timeoutMs;
   const line = requestLine(request, { version: options.start.version, records: REQUEST_VERSION });
-  using starting: Disposable & { starter?: Starter } = {
-    [Symbol.dispose]: () => starting.starter?.[Symbol.dispose](),
-  };
+  using started = new DisposableStack();
+  let starter: Starter | undefined;
   let wait = START_PAUSE_MS;
   for (;;) {
     const left = deadline - Date.now();
-    if (left <= 0) throw noAnswer(options.timeoutMs, starting.starter?.said());
+    if (left <= 0) throw noAnswer(options.timeoutMs, starter?.said());
     const reply = await exchange(root, line, left);
     if (reply !== undefined) {
       if (reply.ok) return;
       throw new Fault('refused', reply.detail);
     }
     checkRecords(root);
-    starting.starter ??= new (await import('./starter.ts')).Starter(root, options.start);
-    if (await starting.starter.start()) wait = START_PAUSE_MS;
+    starter ??= started.use(new (await import('./starter.ts')).Starter(root, options.start));
+    if (await starter.start()) wait = START_PAUSE_MS;
     await pause(Math.min(wait, Math.max(deadline - Date.now(), 1)));
     wait = Math.min(wait * 2, START_PAUSE_MS_MAX);
   }
@@ -91,8 +91,4 @@ function exchange(root: string, line: string, timeoutMs: number): Promise<Reply 
       else reject(new Fault('host', `the supervisor's socket: ${error.message}`, error));
     });
   }).finally(() => closeSync(directory));
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
