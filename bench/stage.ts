@@ -5,9 +5,10 @@ import { randomUUID } from 'node:crypto';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { compiledFile } from '../test/support/compiled.ts';
-import { type Host, type HostOptions, startHost } from '../test/support/host.ts';
+import { type Host, startHost } from '../test/support/host.ts';
 import { IMAGES } from '../test/support/images.ts';
 import { tempDirectory } from '../test/support/temp.ts';
+import { figure, ratios, spread } from './figures.ts';
 
 /** One line of the table. */
 export interface Row {
@@ -23,6 +24,17 @@ export interface Row {
   readonly upper?: number;
   /** What it was made of, in words. */
   readonly detail: string;
+}
+
+/** The row of pairs of one round each, milliseconds. */
+export function ratioRow(
+  names: Pick<Row, 'what' | 'against' | 'mark'>,
+  own: readonly number[],
+  others: readonly number[],
+): Row {
+  const { median, lower, upper } = ratios(own, others);
+  const detail = `${figure(spread(own).median)} ms beside ${figure(spread(others).median)} ms`;
+  return { ...names, value: median, unit: '×', lower, upper, detail };
 }
 
 /** Values over the number of tasks. */
@@ -52,8 +64,8 @@ export const IMAGE = 'deimos-bench:latest';
 export const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** A host with nothing else on it, and the image. Its end ends all that it started. */
-export async function stage(options: HostOptions = {}): Promise<Host> {
-  const host = await startHost({ root: `${STATE_ROOTS}/${randomUUID()}`, ...options });
+export async function stage(): Promise<Host> {
+  const host = await startHost({ root: `${STATE_ROOTS}/${randomUUID()}` });
   try {
     await using context = await tempDirectory('im-');
     await copyFile(await compiledFile(new URL('began.c', import.meta.url), ['-static']), context.at('began'));

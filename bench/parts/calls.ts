@@ -9,9 +9,9 @@ import { IMAGES } from '../../test/support/images.ts';
 import { containerRecord, framed, launchRecord } from '../../test/support/installation.ts';
 import type { LaunchedTask, StandInSlave } from '../../test/support/slave.ts';
 import { commandTask } from '../../test/support/tasks.ts';
-import { figure, ratios, spread } from '../figures.ts';
+import { figure, spread } from '../figures.ts';
 import { inTurns, measured, type Sample } from '../measure.ts';
-import { EMPTY, type Findings, type Row, type Say, stage } from '../stage.ts';
+import { EMPTY, type Findings, PATH, type Row, ratioRow, type Say, stage } from '../stage.ts';
 
 const ROUNDS = 60;
 const LAUNCH_ROUNDS = 30;
@@ -36,15 +36,10 @@ export async function calls(say: Say): Promise<Findings> {
   const cpu = (list: readonly Sample[]) => list.map(({ cpuMs }) => cpuMs);
   const rows = (Object.keys(MARKS) as (keyof typeof MARKS)[]).map((verb): Row => {
     const base = verb === 'launch' ? launches.empty : samples.empty;
-    const { median, lower, upper } = ratios(cpu(pairs[verb]), cpu(base));
-    const [own, bare] = [spread(cpu(pairs[verb])).median, spread(cpu(base)).median];
+    const names = { what: `${verb}, CPU`, against: 'an empty program', mark: MARKS[verb] };
+    const row = ratioRow(names, cpu(pairs[verb]), cpu(base));
     const wall = spread(pairs[verb].map(({ wallMs }) => wallMs)).median;
-    return {
-      what: `${verb}, CPU`,
-      against: 'an empty program',
-      ...{ mark: MARKS[verb], value: median, unit: '×', lower, upper },
-      detail: `${figure(own)} ms beside ${figure(bare)} ms; ${figure(wall)} ms wall`,
-    };
+    return { ...row, detail: `${row.detail}; ${figure(wall)} ms wall` };
   });
   return { rows };
 }
@@ -61,7 +56,7 @@ async function subjects(
     return host.directory.at(name);
   };
   const call = (verb: string) => [host.binary, '--config', host.configFile, verb] as const;
-  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', MESOS_WORK_DIRECTORY: slave.options.workDirectory };
+  const env = { PATH, MESOS_WORK_DIRECTORY: slave.options.workDirectory };
   const ofTask = await write('task.record', containerRecord(task.containerId));
   const resources = ['cpus', 'mem'].map((name) => ({
     name,

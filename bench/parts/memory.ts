@@ -7,7 +7,7 @@ import { TaskState } from '../../src/mesos/messages.ts';
 import type { Host } from '../../test/support/host.ts';
 import type { LaunchedTask, StandInSlave } from '../../test/support/slave.ts';
 import { commandTask } from '../../test/support/tasks.ts';
-import { cpuMsOf } from '../cpu.ts';
+import { cpuPercentOf } from '../cpu.ts';
 import { figure, line, spread } from '../figures.ts';
 import {
   beganMs,
@@ -74,9 +74,7 @@ async function step(host: Host, slave: StandInSlave, tasks: readonly LaunchedTas
   for (let n = 0; n < LAUNCHES; n++) launches.push(await launchMs(slave));
   await pause(SETTLE_MS);
   const memoryMb = host.processes().reduce((sum, { pssBytes }) => sum + pssBytes, 0) / MB;
-  const [cpuMs, beginMs] = [cpuMsOf(host.supervisor()), nowMs()];
-  await pause(WATCHED_MS);
-  const supervisorPercent = ((cpuMsOf(host.supervisor()) - cpuMs) / (nowMs() - beginMs)) * 100;
+  const supervisorPercent = await cpuPercentOf(host.supervisor(), WATCHED_MS);
   const middle = tasks[Math.floor(tasks.length / 2)];
   if (middle === undefined) throw new Error('no task');
   const usage = await usageRatio(host, middle.containerId, USAGE_ROUNDS);

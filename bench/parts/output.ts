@@ -8,11 +8,22 @@ import { DOCKER_CLI } from '../../test/support/dockerd.ts';
 import type { Host } from '../../test/support/host.ts';
 import type { StandInSlave } from '../../test/support/slave.ts';
 import { commandTask, type TaskToRun } from '../../test/support/tasks.ts';
-import { cpuMsOf } from '../cpu.ts';
+import { cpuMsOf, cpuPercentOf } from '../cpu.ts';
 import { dockerRunWords, type RunWords } from '../docker-run-words.ts';
-import { figure, ratios, spread } from '../figures.ts';
+import { spread } from '../figures.ts';
 import { measured } from '../measure.ts';
-import { beganMs, type Findings, IMAGE, NOTE, nowMs, PATH, type Row, type Say, stage } from '../stage.ts';
+import {
+  beganMs,
+  type Findings,
+  IMAGE,
+  NOTE,
+  nowMs,
+  PATH,
+  type Row,
+  ratioRow,
+  type Say,
+  stage,
+} from '../stage.ts';
 
 const BYTES = 500_000_000;
 const ROUNDS = 3;
@@ -61,13 +72,8 @@ export async function output(say: Say): Promise<Findings> {
 }
 
 function row(kind: 'wall' | 'CPU', own: readonly number[], dockers: readonly number[]): Row {
-  const { median, lower, upper } = ratios(own, dockers);
-  return {
-    what: `${BYTES / 1e6} MB of lines into the sandbox, ${kind}`,
-    against: 'docker run, attached, same log driver',
-    ...{ mark: 1.1, value: median, unit: '×', lower, upper },
-    detail: `${figure(spread(own).median / 1000)} s beside ${figure(spread(dockers).median / 1000)} s`,
-  };
+  const what = `${BYTES / 1e6} MB of lines into the sandbox, ${kind}`;
+  return ratioRow({ what, against: 'docker run, attached, same log driver', mark: 1.1 }, own, dockers);
 }
 
 function floodTask(): TaskToRun {
@@ -120,9 +126,7 @@ async function manyLines(host: Host, slave: StandInSlave) {
   await pause(3_000);
   const shares: number[] = [];
   for (let second = 0; second < SECONDS; second++) {
-    const [before, beginMs] = [cpuMsOf(host.supervisor()), nowMs()];
-    await pause(1_000);
-    shares.push(((cpuMsOf(host.supervisor()) - before) / (nowMs() - beginMs)) * 100);
+    shares.push(await cpuPercentOf(host.supervisor(), 1_000));
   }
   await Promise.all(tasks.map(async (task) => await slave.killTask(task)));
   await Promise.all(tasks.map(async (task) => await task.gone(PATIENCE_MS)));

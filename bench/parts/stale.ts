@@ -7,9 +7,9 @@ import { output } from '../../test/support/command.ts';
 import type { Host } from '../../test/support/host.ts';
 import { IMAGES } from '../../test/support/images.ts';
 import { commandTask } from '../../test/support/tasks.ts';
-import { figure, ratios, spread } from '../figures.ts';
+import { figure } from '../figures.ts';
 import { inTurns, measured, type Sample, type Subject } from '../measure.ts';
-import { type Findings, PATH, type Row, type Say, stage } from '../stage.ts';
+import { type Findings, PATH, type Row, ratioRow, type Say, stage } from '../stage.ts';
 import { usageRatio } from '../usage-ratio.ts';
 
 const STATES = 10_000;
@@ -82,13 +82,8 @@ function stateCall(host: Host, ...words: readonly string[]): Subject {
 
 function wallRow(verb: string, against: string, own: readonly Sample[], others: readonly Sample[]): Row {
   const wall = (samples: readonly Sample[]) => samples.map(({ wallMs }) => wallMs);
-  const { median, lower, upper } = ratios(wall(own), wall(others));
-  return {
-    what: `${verb} over ${STATES} stale states, wall`,
-    against,
-    ...{ mark: 3, value: median, unit: '×', lower, upper },
-    detail: `${figure(spread(wall(own)).median)} ms beside ${figure(spread(wall(others)).median)} ms`,
-  };
+  const what = `${verb} over ${STATES} stale states, wall`;
+  return ratioRow({ what, against, mark: 3 }, wall(own), wall(others));
 }
 
 /** As many states as that of a container that has ended, each with an id and a time of its own. */
@@ -113,7 +108,6 @@ async function multiply(root: string, containerId: string): Promise<void> {
 }
 
 async function foreignContainers(host: Host): Promise<void> {
-  await mkdir(host.directory.at('foreign'), { recursive: true });
   for (let n = 0; n < FOREIGN; n += FOREIGN_AT_ONCE) {
     const some = Array.from({ length: FOREIGN_AT_ONCE }, (_, at) => `foreign-${n + at}`);
     await Promise.all(

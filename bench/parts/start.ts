@@ -12,8 +12,8 @@ import type { LaunchedTask, StandInSlave } from '../../test/support/slave.ts';
 import { commandTask, type TaskToRun } from '../../test/support/tasks.ts';
 import { until } from '../../test/support/until.ts';
 import { dockerRunWords, type RunWords } from '../docker-run-words.ts';
-import { figure, ratios, spread } from '../figures.ts';
-import { beganMs, type Findings, IMAGE, NOTE, nowMs, type Row, type Say, stage } from '../stage.ts';
+import { spread } from '../figures.ts';
+import { beganMs, type Findings, IMAGE, NOTE, nowMs, type Row, ratioRow, type Say, stage } from '../stage.ts';
 
 const ROUNDS = 20;
 const WARM_UP = 2;
@@ -123,11 +123,7 @@ async function behindDockerWait(host: Host, slave: StandInSlave): Promise<number
 
 function pairsRow(what: string, against: string, mark: number, pairs: readonly Pair[]): Row {
   const [own, dockers] = [pairs.map((pair) => pair.own), pairs.map((pair) => pair.dockers)];
-  const { median, lower, upper } = ratios(own, dockers);
-  return {
-    ...{ what, against, mark, value: median, unit: '×', lower, upper },
-    detail: `${figure(spread(own).median)} ms beside ${figure(spread(dockers).median)} ms`,
-  };
+  return ratioRow({ what, against, mark }, own, dockers);
 }
 
 function endRow(ends: readonly number[]): Row {

@@ -10,6 +10,8 @@ export interface Stat {
   readonly parent: number;
   readonly group: number;
   readonly session: number;
+  /** User and system time of all its threads, in clock ticks. */
+  readonly cpuTicks: number;
   /** Clock ticks since boot: with the pid, the identity of a process. */
   readonly startTicks: number;
 }
@@ -43,6 +45,7 @@ export function statOf(pid: number): Stat | undefined {
     parent: Number(parent),
     group: Number(group),
     session: Number(session),
+    cpuTicks: Number(fields[11]) + Number(fields[12]),
     startTicks: Number(fields[19]),
   };
 }
