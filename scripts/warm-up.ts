@@ -18,6 +18,7 @@ export interface Warmup {
   readonly host: string;
   /** Relative to `host`. */
   readonly supervisorSocket: string;
+  readonly supervisorRequests: string;
   readonly calls: readonly Played[];
 }
 
@@ -122,7 +123,7 @@ export function writeWarmup(host: string, name: CallName): Warmup {
   );
   write('/proc/self/net/dev', NET_DEV);
   write('/proc/self/oom_score_adj', '0\n');
-  const { supervisor } = rootPaths(ROOT);
+  const { supervisor, socket, requests } = rootPaths(ROOT);
   mkdirSync(join(host, supervisor), { recursive: true, mode: 0o700 });
 
   const records: string[] = [];
@@ -187,7 +188,8 @@ export function writeWarmup(host: string, name: CallName): Warmup {
   };
   return {
     host,
-    supervisorSocket: `${supervisor}/socket`,
+    supervisorSocket: socket,
+    supervisorRequests: requests,
     calls: calls[name]().map((stdin) => ({
       words: [name],
       ...(stdin === undefined ? {} : { record: stdin }),

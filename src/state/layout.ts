@@ -15,13 +15,15 @@ export interface RootPaths {
   /** Symlinks named by the time of launch. */
   readonly startTimes: string;
   readonly supervisor: string;
-  /** Held for as long as a supervisor lives; only its holder binds or unlinks the socket. */
+  /** Held for as long as a supervisor lives; only its holder makes or unlinks the socket and the FIFO. */
   readonly supervisorLock: string;
   /** Lets woken waits through one at a time. */
   readonly wakeLock: string;
   /** Inherited by the supervisor that is being started, and kept until it ends: others wait before they start one. */
   readonly startLock: string;
   readonly socket: string;
+  /** A FIFO, for short questions. */
+  readonly requests: string;
   /** The executor port that was used last, kept so that a supervisor comes back on the same one. */
   readonly port: string;
   /** The version of the records that are written here, where it is not the first. */
@@ -49,6 +51,7 @@ export function rootPaths(root: string): RootPaths {
     wakeLock: `${supervisor}/wake`,
     startLock: `${supervisor}/start`,
     socket: `${supervisor}/socket`,
+    requests: `${supervisor}/requests`,
     port: `${supervisor}/port`,
     records: `${supervisor}/records`,
     slaves,

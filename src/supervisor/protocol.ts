@@ -1,8 +1,9 @@
-// What a short-lived verb asks of the supervisor: one JSON line each way over the Unix socket, one question a connection.
-// The socket lies in a directory that only our user can enter; requests are checked all the same, since an older or
-// newer deimos may ask.
+// What a short-lived verb asks of the supervisor: one JSON line each way. A Unix socket takes them, one question a connection;
+// a FIFO beside it takes short questions, whose answers go into files (ask-by-file.ts). Both lie in a directory that only our
+// user can enter; requests are checked all the same, since an older or newer deimos may ask.
 
 import { type MesosContainerId, mesosContainerId } from '../container/identity.ts';
+import { Fault } from '../fault.ts';
 import type { Build } from './builds.ts';
 
 export type Request =
@@ -19,8 +20,11 @@ export type Request =
 
 export type Reply = { readonly ok: true } | { readonly ok: false; readonly detail: string };
 
-/** The longest line either side takes. */
+/** The longest line either side takes; PIPE_BUF, so that a FIFO takes a line whole. */
 export const LINE_BYTES_MAX = 4096;
+
+/** Names of answers' files, in the supervisor's directory: like a fact's before its rename, and removed as those are. */
+const ANSWER_FILE = /^answer\.\d+\.\d+\.tmp$/;
 
 const WITH_CONTAINER = ['run', 'hold', 'update', 'destroy'] as const;
 
@@ -29,10 +33,16 @@ export interface Asked {
   readonly request: Request;
   /** undefined where it was not said. */
   readonly by: Build | undefined;
+  /** The file that is there for the answer, in the supervisor's directory; undefined: it goes back over the socket. */
+  readonly answerIn: string | undefined;
 }
 
-export function requestLine(request: Request, by: Build): string {
-  return `${JSON.stringify({ ...request, by })}\n`;
+export function requestLine(request: Request, by: Build, answerIn?: string): string {
+  return `${JSON.stringify({ ...request, by, answerIn })}\n`;
+}
+
+export function replyLine(reply: Reply): string {
+  return `${JSON.stringify(reply)}\n`;
 }
 
 /** undefined for anything that is not a request of this protocol. */
@@ -40,11 +50,15 @@ export function parseRequestLine(line: string): Asked | undefined {
   const value = parseObject(line);
   if (value === undefined || !('op' in value)) return undefined;
   const by = 'by' in value ? parseBuild(value.by) : undefined;
-  if (value.op === 'ready') return { request: { op: 'ready' }, by };
+  const answerIn =
+    'answerIn' in value && typeof value.answerIn === 'string' && ANSWER_FILE.test(value.answerIn)
+      ? value.answerIn
+      : undefined;
+  if (value.op === 'ready') return { request: { op: 'ready' }, by, answerIn };
   const op = WITH_CONTAINER.find((name) => name === value.op);
   if (op === undefined || !('container' in value) || typeof value.container !== 'string') return undefined;
   const container = mesosContainerId(value.container);
-  return container === undefined ? undefined : { request: { op, container }, by };
+  return container === undefined ? undefined : { request: { op, container }, by, answerIn };
 }
 
 function parseBuild(value: unknown): Build | undefined {
@@ -72,4 +86,10 @@ function parseObject(line: string): object | undefined {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+}
+
+/** Fault `timeout`; `said`: what a supervisor that could not start has said of itself. */
+export function noAnswer(timeoutMs: number, said?: string): Fault {
+  const why = said === undefined ? '' : `: ${said}`;
+  return new Fault('timeout', `the supervisor did not answer within ${Math.round(timeoutMs / 1000)} s${why}`);
 }

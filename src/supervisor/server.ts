@@ -1,5 +1,6 @@
-// The supervisor's socket: takes one JSON line a connection and answers with one. Only the holder of the supervisor's
-// lock comes here, so a socket file that is there already is a dead one's.
+// The supervisor's socket: takes one JSON line a connection and answers with one. Beside it a FIFO takes lines from callers
+// that have made a file for their answer. Only the holder of the supervisor's lock comes here, so a socket or FIFO that is there
+// already is a dead one's.
 
 import { chmodSync, closeSync, constants, openSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -7,7 +8,15 @@ import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { putAside, removeSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { rootPaths } from '../state/layout.ts';
-import { type Asked, LINE_BYTES_MAX, parseRequestLine, type Reply, type Request } from './protocol.ts';
+import {
+  type Asked,
+  LINE_BYTES_MAX,
+  parseRequestLine,
+  type Reply,
+  type Request,
+  replyLine,
+} from './protocol.ts';
+import { type RequestFifo, serveFifo } from './request-fifo.ts';
 
 /** Callers at once: two hundred containers with a few calls each. More wait in the listen queue's place. */
 const CONNECTIONS_MAX = 1024;
@@ -25,7 +34,10 @@ export interface RequestHandlers {
   readonly isOurs: (asked: Asked) => boolean;
 }
 
-/** Binds the socket of `root`, 0600. */
+/** What becomes of a line; undefined: whoever asks finds the next supervisor, or starts it. */
+export type Answer = (asked: Asked | undefined) => Promise<Reply | undefined>;
+
+/** Binds the socket of `root`, and makes the FIFO beside it; both 0600. */
 export async function serveRequests(
   root: string,
   handlers: RequestHandlers,
@@ -34,18 +46,22 @@ export async function serveRequests(
   const paths = rootPaths(root);
   putAside(paths.socket, (there) => there.isSocket());
   removeSync(paths.socket);
+  const answer: Answer = (asked) => answerTo(asked, handlers, log);
   const directory = openSync(paths.supervisor, constants.O_RDONLY | constants.O_DIRECTORY);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    takeLine(socket, handlers, log);
+    takeLine(socket, answer);
   });
   server.maxConnections = CONNECTIONS_MAX;
+  let fifo: RequestFifo | undefined;
   try {
+    fifo = await serveFifo(root, answer, log);
     await listen(server, `/proc/self/fd/${directory}/socket`);
     chmodSync(paths.socket, 0o600);
   } catch (error) {
+    fifo?.close();
     closeSync(directory);
     throw error;
   }
@@ -54,6 +70,7 @@ export async function serveRequests(
       // The runtime unlinks the name that it bound, so the directory stays open until that is done.
       server.close(() => closeSync(directory));
       removeSync(paths.socket);
+      fifo?.close();
       // Whoever waits for an answer asks the next supervisor.
       for (const socket of sockets) socket.destroy();
     },
@@ -69,7 +86,7 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-function takeLine(socket: Socket, { answer, isOurs }: RequestHandlers, log: Log): void {
+function takeLine(socket: Socket, answer: Answer): void {
   let text = '';
   socket.setEncoding('utf8');
   socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
@@ -85,27 +102,26 @@ function takeLine(socket: Socket, { answer, isOurs }: RequestHandlers, log: Log)
     }
     socket.removeAllListeners('data');
     socket.setTimeout(0);
-    const asked = parseRequestLine(text.slice(0, end));
-    if (asked !== undefined && !isOurs(asked)) return void socket.destroy();
-    const reply =
-      asked === undefined
-        ? Promise.resolve<Reply>({ ok: false, detail: 'the supervisor does not know this request' })
-        : replyTo(asked.request, answer, log);
-    void reply.then((value) => socket.end(`${JSON.stringify(value)}\n`));
+    void answer(parseRequestLine(text.slice(0, end))).then((reply) => {
+      if (reply === undefined) socket.destroy();
+      else socket.end(replyLine(reply));
+    });
   });
 }
 
-async function replyTo(
-  request: Request,
-  answer: (request: Request) => Promise<void>,
+async function answerTo(
+  asked: Asked | undefined,
+  { answer, isOurs }: RequestHandlers,
   log: Log,
-): Promise<Reply> {
+): Promise<Reply | undefined> {
+  if (asked === undefined) return { ok: false, detail: 'the supervisor does not know this request' };
+  if (!isOurs(asked)) return undefined;
   try {
-    await answer(request);
+    await answer(asked.request);
     return { ok: true };
   } catch (error) {
     if (!isFault(error) && errnoOf(error) === undefined)
-      log.error('a request failed by a bug', { op: request.op, error: oneLine(error) });
+      log.error('a request failed by a bug', { op: asked.request.op, error: oneLine(error) });
     return { ok: false, detail: oneLine(error) };
   }
 }

@@ -98,6 +98,7 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
     if (by === undefined || !makesRoom(own, by, () => isExecutableReplaced(executable))) return true;
     if (!relieved.signal.aborted) log.info('another build takes over', { version: by.version });
     // Nobody finds us any more; and who sees that waits for the lock.
+    removeSync(rootPaths(root).requests);
     removeSync(rootPaths(root).socket);
     relieved.abort();
     return false;
@@ -437,6 +438,8 @@ class Supervisor {
   /** Removes states that have been kept for long enough. */
   #tidy(): void {
     this.#removing(() => {
+      // Of callers that were killed before their answer.
+      removeAbandoned(rootPaths(this.#root).supervisor);
       const now = Date.now();
       const removed = removeFinished(this.#root, now, (id, finishedMs, paths) => {
         if (this.#keepers.has(id) || this.#accepting.has(id)) return false;

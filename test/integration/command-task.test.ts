@@ -69,6 +69,7 @@ const ROOT_ENTRIES = [
     'supervisor/lock',
     'supervisor/log',
     'supervisor/port',
+    'supervisor/requests',
     'supervisor/socket',
   ],
   ...['supervisor/start', 'supervisor/wake'],

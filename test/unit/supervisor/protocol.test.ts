@@ -29,9 +29,22 @@ test('requests are understood, and nothing else is a request', () => {
 test('a request says which build asks; without that it is a request all the same', () => {
   const by = { version: '1.2.3', records: 4 };
   const request = { op: 'ready' } as const;
-  assert.deepEqual(parseRequestLine(requestLine(request, by)), { request, by });
+  assert.deepEqual(parseRequestLine(requestLine(request, by)), { request, by, answerIn: undefined });
   for (const other of ['"1.2.3"', '{"version":"1.2.3"}', '{"version":1,"records":1}', 'null'])
-    assert.deepEqual(parseRequestLine(`{"op":"ready","by":${other}}`), { request, by: undefined });
+    assert.deepEqual(parseRequestLine(`{"op":"ready","by":${other}}`), {
+      request,
+      by: undefined,
+      answerIn: undefined,
+    });
+});
+
+test('the file of an answer has a name like those that are tidied away, and no other', () => {
+  const request = { op: 'ready' } as const;
+  const by = { version: '1.2.3', records: 4 };
+  const name = 'answer.12.345.tmp';
+  assert.equal(parseRequestLine(requestLine(request, by, name))?.answerIn, name);
+  for (const other of ['answer.12.345', '../answer.12.345.tmp', 'answer.12.345.tmp/..', 'port', ''])
+    assert.equal(parseRequestLine(requestLine(request, by, other))?.answerIn, undefined, other);
 });
 
 test('whatever comes over the socket, parsing it gives a value or undefined', () => {
