@@ -112,6 +112,15 @@ export async function startCopy(deps: CopyDeps, paths: CopyPaths, options: CopyO
   return { drained, noteEnded: () => copier.noteEnded(), close };
 }
 
+/**
+ * Until the process's next beat, one every GATHER_MS_MAX: streams that are gathered for so long are all read then, one behind the
+ * other, since waking this process and its threads for each by itself costs as much as the reading. At most a quarter longer.
+ */
+export function untilBeatMs(nowMs: number): number {
+  const left = GATHER_MS_MAX - (nowMs % GATHER_MS_MAX);
+  return left < GATHER_MS_MAX / 4 ? left + GATHER_MS_MAX : left;
+}
+
 /** Removes the counter files of a container whose output is drained and will not be copied again. Fault `host`. */
 export function forgetCopied(stateDir: string): void {
   for (const stream of ['stdout', 'stderr'] as const) removeSync(journalOf(stateDir, stream));
@@ -307,7 +316,7 @@ class Copier {
           gatherMs = wasIdle ? GATHER_MS_MIN : Math.min(Math.max(gatherMs * 2, GATHER_MS_MIN), GATHER_MS_MAX);
           // Less than was asked for: the socket was empty then.
           caughtUpMs = receivedMs;
-          await rest(gatherMs, signal);
+          await rest(gatherMs < GATHER_MS_MAX ? gatherMs : untilBeatMs(performance.now()), signal);
         }
       }
     } finally {

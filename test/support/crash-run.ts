@@ -406,7 +406,7 @@ function checkUpdates({ task, states, health }: Outcome): void {
 
 /** What of the state root is neither the supervisor's own nor an empty directory. */
 function remains(host: Host): readonly string[] {
-  const own = /^(supervisor\/(lock|start|wake|socket|port|log|errors|slaves\/[^/]+)|cleanup)$/;
+  const own = /^(supervisor\/(lock|start|wake|socket|requests|port|log|errors|slaves\/[^/]+)|cleanup)$/;
   return readdirSync(host.root, { recursive: true, withFileTypes: true })
     .filter((entry) => !entry.isDirectory() || /^[0-9a-f-]{36}$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name).slice(host.root.length + 1))

@@ -15,6 +15,7 @@ import {
   type OutputCopy,
   type OutputReport,
   startCopy,
+  untilBeatMs,
 } from '../../../src/supervisor/output-copy.ts';
 import { Journal } from '../../../src/supervisor/output-journal.ts';
 import { output } from '../../support/command.ts';
@@ -64,6 +65,18 @@ function lettered(seed: number, length: number): Buffer {
 function numbered(lines: number): string {
   return Array.from({ length: lines }, (_, n) => `number ${n}\n`).join('');
 }
+
+it('streams that are gathered for long are read at one beat, 50 to 250 ms away', () => {
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 1e9, noNaN: true }), (nowMs) => {
+      const ms = untilBeatMs(nowMs);
+      assert.ok(ms >= 50 && ms <= 250, `${ms}`);
+      const beats = (nowMs + ms) / 200;
+      assert.ok(Math.abs(beats - Math.round(beats)) < 1e-6, `${beats}`);
+    }),
+  );
+  assert.deepEqual([0, 1, 149, 150, 151, 199, 200].map(untilBeatMs), [200, 199, 51, 50, 249, 201, 200]);
+});
 
 describe('the copy of a stream', { timeout: 120_000 }, () => {
   it('is exact, however often it is interrupted', async () => {
