@@ -2,6 +2,7 @@
 // tell in the end.
 
 import { randomUUID } from 'node:crypto';
+import { readdirSync, rmSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { compiledFile } from '../test/support/compiled.ts';
@@ -65,6 +66,9 @@ export const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** A host with nothing else on it, and the image. Its end ends all that it started. */
 export async function stage(): Promise<Host> {
+  // Every call looks at every root in use, and so at the states of the parts before.
+  for (const name of readdirSync(STATE_ROOTS))
+    rmSync(`${STATE_ROOTS}/${name}`, { recursive: true, force: true });
   const host = await startHost({ root: `${STATE_ROOTS}/${randomUUID()}` });
   try {
     await using context = await tempDirectory('im-');

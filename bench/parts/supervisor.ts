@@ -1,8 +1,10 @@
 // The memory of a supervisor that has nothing to do, beside an idle runtime.
 
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { rootPaths } from '../../src/state/layout.ts';
 import { SUPERVISOR_ENVIRONMENT } from '../../src/supervisor/starter.ts';
 import { killAll } from '../../test/support/proc.ts';
 import { pssOf } from '../../test/support/processes.ts';
@@ -17,16 +19,17 @@ const MB = 1024 * 1024;
 export async function supervisor(say: Say): Promise<Findings> {
   say('supervisor: alone, nothing running');
   await using host = await stage();
-  // Of its own: what other processes run of it they share.
-  const runtime = host.directory.at('runtime');
+  // Of their own: what other processes run of them they share, and how the kernel keeps a file depends on how it was written.
+  const [executable, runtime] = [host.directory.at('deimos'), host.directory.at('runtime')];
+  await copyFile(host.binary, executable);
   await copyFile(RUNTIME, runtime);
   const words = ['supervise', '--root', host.root, '--stay'];
-  const supervising = spawn(host.binary, words, { stdio: 'ignore', env: SUPERVISOR_ENVIRONMENT });
+  const supervising = spawn(executable, words, { stdio: 'ignore', env: SUPERVISOR_ENVIRONMENT });
   const idle = spawn(runtime, ['--eval', 'setInterval(() => {}, 2 ** 30)'], { stdio: 'ignore' });
   try {
-    const pid = await until('a supervisor', () => host.supervisor());
+    await until('a supervisor', () => existsSync(rootPaths(host.root).socket));
     await pause(SETTLE_MS);
-    const own = pssOf(pid) / MB;
+    const own = pssOf(supervising.pid ?? 0) / MB;
     const bare = pssOf(idle.pid ?? 0) / MB;
     const row: Row = {
       what: 'supervisor alone, nothing running, PSS',
