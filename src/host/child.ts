@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoOf, escapeControl } from '../fault.ts';
-import { makeDirectory, readJsonFact, removeSync, writeFactSync } from './facts.ts';
+import { makeDirectory, readJsonFact, removeIfPossible, removeSync, writeFactSync } from './facts.ts';
 import { bootId, identify, isAlive, noted, parseNoted, processStat } from './processes.ts';
 import { underSetpriv } from './programs.ts';
 import { startProgram } from './start.ts';
@@ -104,16 +104,8 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
     watch.end();
     child.stdout?.destroy();
     child.stderr?.destroy();
-    if (note !== undefined) forget(note);
-  }
-}
-
-/** What is left of it on a read-only disk names a process that is gone, and the next supervisor takes it for that. */
-function forget(note: string): void {
-  try {
-    removeSync(note);
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
+    // What is left of it on a read-only disk names a process that is gone, and the next supervisor takes it for that.
+    if (note !== undefined) removeIfPossible(note);
   }
 }
 

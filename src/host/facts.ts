@@ -31,7 +31,8 @@ const NO_FILE: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ELOOP', 
 
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-function temporaryName(path: string): string {
+/** Where this process writes `path` before it gets that name; removeAbandoned knows such names. */
+export function temporaryName(path: string): string {
   return `${path}.${process.pid}.${process.hrtime.bigint()}.tmp`;
 }
 
@@ -57,7 +58,7 @@ export function writeFactSync(path: string, content: string | Uint8Array): void 
     putAside(path);
     renameSync(temporary, path);
   } catch (error) {
-    giveUp(temporary);
+    removeIfPossible(temporary);
     throw refusal(`cannot write ${path}`, error);
   }
 }
@@ -73,7 +74,7 @@ export function claimFact(path: string, content: string): boolean {
     if (errnoOf(error) === 'EEXIST') return false;
     throw refusal(`cannot write ${path}`, error);
   } finally {
-    giveUp(temporary);
+    removeIfPossible(temporary);
   }
 }
 
@@ -102,7 +103,7 @@ export async function writeFact(path: string, content: string | Uint8Array): Pro
     await promises.rename(temporary, path);
     await syncDirectory(dirname(path));
   } catch (error) {
-    giveUp(temporary);
+    removeIfPossible(temporary);
     throw refusal(`cannot write ${path}`, error);
   }
 }
@@ -116,13 +117,10 @@ export function putAside(path: string, isOurs = (there: Stats): boolean => there
   if (there !== undefined && !isOurs(there)) renameSync(path, `${path}.foreign-${process.hrtime.bigint()}`);
 }
 
-/**
- * What was to become a fact, or has become one under another name. A disk that does not take it may not give it back either:
- * then it is left to removeAbandoned.
- */
-function giveUp(temporary: string): void {
+/** Removes a file where the system lets it: a disk that takes nothing may give nothing back either. Others tidy up then. */
+export function removeIfPossible(path: string): void {
   try {
-    unlinkSync(temporary);
+    unlinkSync(path);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
   }

@@ -4,11 +4,8 @@
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { Fault, refusal } from '../fault.ts';
-import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
-import { startProgram } from './start.ts';
-
-/** flock(1) with -n answers at once; this bounds a host that cannot even start a process. */
-const FLOCK_TIMEOUT_MS = 10_000;
+import { findProgram } from './programs.ts';
+import { statusOf } from './start.ts';
 
 /** What flock(1) exits with under -n when somebody else has the lock (its -E default). */
 const EXIT_LOCKED = 1;
@@ -28,7 +25,8 @@ export async function tryLock(path: string): Promise<FileLock | undefined> {
   const fd = openLock(path, flags);
   let taken = false;
   try {
-    const status = await runFlock(fd);
+    const argv = [findProgram('flock'), '-x', '-n', '3'] as const;
+    const status = await statusOf('flock', argv, ['ignore', 'ignore', 'ignore', fd]);
     taken = status === 0;
     if (!taken && status !== EXIT_LOCKED)
       throw new Fault('host', `flock on ${path} failed with status ${status}`);
@@ -54,18 +52,4 @@ function held(path: string, fd: number): FileLock {
     closeSync(fd);
   };
   return { path, release, [Symbol.dispose]: release };
-}
-
-async function runFlock(fd: number): Promise<number | null> {
-  const child = await startProgram('flock', [findProgram('flock'), '-x', '-n', '3'], {
-    stdio: ['ignore', 'ignore', 'ignore', fd],
-    cwd: '/',
-    env: CHILD_ENVIRONMENT,
-    timeout: FLOCK_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  });
-  return await new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code));
-  });
 }

@@ -4,6 +4,10 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { errnoOf, Fault, oneLine } from '../fault.ts';
+import { CHILD_ENVIRONMENT } from './programs.ts';
+
+/** For a program that answers at once; this bounds a host that cannot even start a process. */
+const AT_ONCE_MS = 10_000;
 
 const LACKING: Readonly<Record<string, string>> = {
   EAGAIN: 'no more processes may be started here',
@@ -33,4 +37,23 @@ export async function startProgram(
     const why = lacking === undefined ? oneLine(error) : `${lacking} (${code})`;
     throw new Fault('host', `cannot start ${what}: ${why}`, error);
   }
+}
+
+/**
+ * The exit status of a program that has only that to say; null if a signal ended it, as ours does at the bound. Fault `host`
+ * as startProgram.
+ */
+export async function statusOf(
+  what: string,
+  argv: readonly [file: string, ...words: string[]],
+  stdio: SpawnOptions['stdio'],
+): Promise<number | null> {
+  const child = await startProgram(what, argv, {
+    ...{ stdio, cwd: '/', env: CHILD_ENVIRONMENT },
+    ...{ timeout: AT_ONCE_MS, killSignal: 'SIGKILL' },
+  });
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code));
+  });
 }

@@ -2,18 +2,11 @@
 // It promises nothing. Where a file cannot be written, nobody reads the FIFO, or no answer is there soon, the caller asks over
 // the socket, where it learns what is wrong: every request may be made twice.
 
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { basename } from 'node:path';
 import { errnoOf } from '../fault.ts';
 import { elapsedMs, pause } from '../host/clock.ts';
+import { removeIfPossible, temporaryName } from '../host/facts.ts';
 import { rootPaths } from '../state/layout.ts';
 import type { Build } from './builds.ts';
 import { LINE_BYTES_MAX, parseReplyLine, type Reply, type Request, requestLine } from './protocol.ts';
@@ -37,14 +30,14 @@ export async function askByFile(
 ): Promise<Reply | undefined> {
   if (!QUICK.includes(request.op)) return undefined;
   const { requests, supervisor } = rootPaths(root);
-  const name = `answer.${process.pid}.${process.hrtime.bigint()}.tmp`;
-  const path = `${supervisor}/${name}`;
+  // What is left of one goes when the supervisor tidies up.
+  const path = temporaryName(`${supervisor}/answer`);
   const fifo = openFifo(requests);
   if (fifo === undefined) return undefined;
   let answer: number | undefined;
   try {
     answer = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-    writeSync(fifo, requestLine(request, by, name));
+    writeSync(fifo, requestLine(request, by, basename(path)));
     return await answered(answer, Math.min(timeoutMs, PATIENCE_MS), () => isServed(requests, fifo));
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
@@ -90,14 +83,5 @@ function isServed(path: string, fifo: number): boolean {
     return fstatSync(now).ino === fstatSync(fifo).ino;
   } finally {
     closeSync(now);
-  }
-}
-
-/** What is left of it goes when the supervisor tidies up. */
-function removeIfPossible(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
   }
 }

@@ -45,6 +45,9 @@ export function replyLine(reply: Reply): string {
   return `${JSON.stringify(reply)}\n`;
 }
 
+/** What becomes of a line; undefined: whoever asks finds the next supervisor, or starts it. */
+export type Answer = (asked: Asked | undefined) => Promise<Reply | undefined>;
+
 /** undefined for anything that is not a request of this protocol. */
 export function parseRequestLine(line: string): Asked | undefined {
   const value = parseObject(line);

@@ -4,12 +4,12 @@
 import { closeSync, constants, openSync, renameSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { errnoOf, Fault, oneLine } from '../fault.ts';
-import { putAside, removeSync } from '../host/facts.ts';
+import { putAside, removeSync, temporaryName } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
-import { CHILD_ENVIRONMENT, findProgram } from '../host/programs.ts';
-import { startProgram } from '../host/start.ts';
+import { findProgram } from '../host/programs.ts';
+import { statusOf } from '../host/start.ts';
 import { rootPaths } from '../state/layout.ts';
-import { type Asked, LINE_BYTES_MAX, parseRequestLine, type Reply, replyLine } from './protocol.ts';
+import { type Answer, LINE_BYTES_MAX, parseRequestLine, replyLine } from './protocol.ts';
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
 
@@ -23,11 +23,7 @@ export interface RequestFifo {
 }
 
 /** Makes the FIFO of `root`, 0600, and answers what comes. Where there can be none everybody asks over the socket: undefined. */
-export async function serveFifo(
-  root: string,
-  answer: (asked: Asked | undefined) => Promise<Reply | undefined>,
-  log: Log,
-): Promise<RequestFifo | undefined> {
+export async function serveFifo(root: string, answer: Answer, log: Log): Promise<RequestFifo | undefined> {
   const { requests, supervisor } = rootPaths(root);
   let fd: number;
   try {
@@ -67,11 +63,8 @@ export async function serveFifo(
 
 /** Open at both ends: it has no end when the last caller goes, and callers find it open for as long as we live. */
 async function makeFifo(path: string): Promise<number> {
-  const temporary = `${path}.${process.pid}.${process.hrtime.bigint()}.tmp`;
-  const child = await startProgram('mkfifo', [findProgram('mkfifo'), '-m', '600', temporary], {
-    ...{ stdio: 'ignore', cwd: '/', env: CHILD_ENVIRONMENT },
-  });
-  const status = await new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const temporary = temporaryName(path);
+  const status = await statusOf('mkfifo', [findProgram('mkfifo'), '-m', '600', temporary], 'ignore');
   if (status !== 0) throw new Fault('host', `mkfifo ended with status ${status}`);
   const fd = openSync(temporary, O_RDWR | O_NONBLOCK | O_NOFOLLOW);
   try {

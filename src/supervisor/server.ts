@@ -9,6 +9,7 @@ import { putAside, removeSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { rootPaths } from '../state/layout.ts';
 import {
+  type Answer,
   type Asked,
   LINE_BYTES_MAX,
   parseRequestLine,
@@ -33,9 +34,6 @@ export interface RequestHandlers {
   /** false: it is left to the next supervisor, which the caller will find, or start. */
   readonly isOurs: (asked: Asked) => boolean;
 }
-
-/** What becomes of a line; undefined: whoever asks finds the next supervisor, or starts it. */
-export type Answer = (asked: Asked | undefined) => Promise<Reply | undefined>;
 
 /** Binds the socket of `root`, and makes the FIFO beside it; both 0600. */
 export async function serveRequests(
