@@ -13,7 +13,14 @@ import { isOutOfFiles } from '../host/open-files.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
 import { type AttachState, Handover, type TakeUp } from './output-handover.ts';
 import { type Loss, OutputLane } from './output-lane.ts';
-import { type Appended, catchUp, endsAlike, pinBeginning, REPLACEMENT } from './output-log.ts';
+import {
+  type Appended,
+  COUNT_AT_END_BYTES_MAX,
+  catchUp,
+  endsAlike,
+  pinBeginning,
+  REPLACEMENT,
+} from './output-log.ts';
 import { Turns } from './turns.ts';
 
 export type { Loss } from './output-lane.ts';
@@ -80,8 +87,6 @@ const PIN_AFTER_MS = 500;
 const ATTACH_LATE_MS = 5_000;
 /** The log driver that has another character for bytes that are not UTF-8. */
 const TEXT_DRIVER = 'json-file';
-/** Up to here the end is checked by counting, beyond by the last lines. */
-const COUNT_AT_END_BYTES_MAX = 1024 * 1024;
 
 /**
  * Resolves when the attach is open, so that the container may be started; for a container that ended while nobody copied,
@@ -179,9 +184,9 @@ class Copier {
         opened();
         // Ended while nobody copied: resuming has brought all there is.
         if (session === undefined) break;
-        const { whole, gotBytes } = await this.#copy(session);
+        const { whole, gotBytes, caughtUpMs } = await this.#copy(session);
         if (await this.#hasEnded()) {
-          await this.#makeSure(whole);
+          await this.#makeSure(whole, caughtUpMs);
           break;
         }
         if (gotBytes) tries = 0;
@@ -273,8 +278,13 @@ class Copier {
     }
   }
 
-  /** Copies until the attach ends. `whole`: the streams that were copied from it up to that end. */
-  async #copy(session: Session): Promise<{ whole: ReadonlySet<StreamName>; gotBytes: boolean }> {
+  /**
+   * Copies until the attach ends. `whole`: the streams that were copied from it up to that end. `caughtUpMs`: when there was
+   * last nothing left to read.
+   */
+  async #copy(
+    session: Session,
+  ): Promise<{ whole: ReadonlySet<StreamName>; gotBytes: boolean; caughtUpMs: number }> {
     const { signal } = this.#deps;
     const frames = new Demultiplexer();
     let gatherMs = 0;
@@ -323,7 +333,7 @@ class Copier {
       await session.close();
     }
     signal.throwIfAborted();
-    return { whole, gotBytes };
+    return { whole, gotBytes, caughtUpMs };
   }
 
   /** The pieces to append at once, as views of `bytes`; what is to be held back is given to its handover. */
@@ -386,26 +396,38 @@ class Copier {
   }
 
   /** The container has ended: whether the log has something that the attach did not bring. */
-  async #makeSure(whole: ReadonlySet<StreamName>): Promise<void> {
-    const { source, signal } = this.#deps;
+  async #makeSure(whole: ReadonlySet<StreamName>, caughtUpMs: number): Promise<void> {
+    // Other drivers than `local` may change bytes: their word does not count against that of the attach.
+    const toCheck =
+      this.#options.logDriver === 'local'
+        ? this.#lanes.filter((lane) => whole.has(lane.stream) && !this.#withoutLog.has(lane))
+        : [];
+    const isComplete = await this.#endsAlike(toCheck, caughtUpMs - ATTACH_LATE_MS);
+    const { signal } = this.#deps;
     await this.#forEachLane(async (lane) => {
       const isWhole = whole.has(lane.stream);
-      // Other drivers than `local` may change bytes: their word does not count against that of the attach.
-      if (isWhole && this.#options.logDriver !== 'local') return;
-      if (this.#withoutLog.has(lane)) {
+      if (!isWhole && this.#withoutLog.has(lane)) {
         const span = { fromMs: lane.state.receivedMs, toMs: Date.now() };
-        if (!isWhole)
-          lane.lose('unknown', 'the attach broke off, and there is no log that could be read', span);
-        return;
+        lane.lose('unknown', 'the attach broke off, and there is no log that could be read', span);
+      } else if (!isWhole || (!isComplete && toCheck.includes(lane))) {
+        await this.#fromLog(lane, { ended: true, tail: tailOf(lane), attachedToEnd: isWhole, signal });
       }
-      const recovered = lane.recover();
-      const tail = typeof recovered === 'object' ? recovered.tail : Buffer.alloc(0);
-      const { position, anchorAt } = lane.state;
-      if (isWhole && position - anchorAt > COUNT_AT_END_BYTES_MAX) {
-        if (await endsAlike(lane, source, tail, signal)) return;
-      }
-      await this.#fromLog(lane, { ended: true, tail, attachedToEnd: isWhole, signal });
     });
+  }
+
+  /**
+   * Whether so much was written that decoding all of the log costs too much (Docker takes 3 s for the 100 MB that it keeps),
+   * and its end is that of the files. An attach that broke off lacks an end of what came over it, whichever stream that is
+   * of; so the log's last messages tell, and where they are not one stream's last bytes no stream's word is taken.
+   * `sinceMs`: what was written before that is in the files.
+   */
+  async #endsAlike(lanes: readonly OutputLane[], sinceMs: number): Promise<boolean> {
+    const { source, signal } = this.#deps;
+    const bytes = this.#lanes.reduce((sum, { position }) => sum + position, 0);
+    if (bytes <= COUNT_AT_END_BYTES_MAX) return false;
+    for (const lane of lanes)
+      if (!(await endsAlike(lane, source, { tail: tailOf(lane), sinceMs }, signal))) return false;
+    return true;
   }
 
   /** Ends when all have ended, also if one fails: their files are open until then. Rejects with the first error. */
@@ -413,6 +435,12 @@ class Copier {
     const results = await Promise.allSettled(this.#lanes.map(work));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
+}
+
+/** The last bytes that are known to be in the file. */
+function tailOf(lane: OutputLane): Buffer {
+  const recovered = lane.recover();
+  return typeof recovered === 'object' ? recovered.tail : Buffer.alloc(0);
 }
 
 function countOf(pattern: Buffer, bytes: Buffer): number {

@@ -10,7 +10,7 @@ import {
   StreamSearch,
 } from '../container/join.ts';
 import type { StreamName } from '../docker/frames.ts';
-import type { LogMessage, OutputSource } from '../docker/output.ts';
+import type { LogMessage, LogQuery, OutputSource } from '../docker/output.ts';
 import type { OutputLane } from './output-lane.ts';
 
 /** Counting reads some 20 MB/s; from here on the last bytes are looked for first, near the time when they came. */
@@ -25,6 +25,10 @@ const LATER_NS = 30_000_000_000n;
 /** A message stamped so much later than the last bytes came is none of them, whatever it says; before that one that is not among them. */
 const NEWER_NS = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
+/** Up to here the end is checked by counting, beyond by the last messages. */
+export const COUNT_AT_END_BYTES_MAX = 1024 * 1024;
+/** How many messages of both streams are looked at where the end alone is checked: at most 16 KB each. */
+const END_MESSAGES = 1024;
 const NO_LONGER_LOGGED = "Docker's log no longer has it";
 const NEWLINE = 0x0a;
 /** What a log that keeps text only has for each byte that is none. */
@@ -391,27 +395,66 @@ async function* batchesOf(
 }
 
 /**
- * Whether the log ends with the last bytes written; also if it is empty. A last line without its end counts as equal.
- * A cheap check, of the end only.
+ * Whether the last messages of the log are, as far as they are the stream's, the last bytes written. A last line without its
+ * end counts as equal. `sinceMs`: what was logged before that is in the file. A cheap check, of the end only: Docker (20.10)
+ * decodes a tail alone, and nothing of the compressed files that are older; where it finds nothing though something came since,
+ * it is asked for the tail of all of them, since it may have passed over some (see `fromAnchor`).
  */
 export async function endsAlike(
   lane: OutputLane,
   source: OutputSource,
-  tail: Buffer,
+  { tail, sinceMs }: { readonly tail: Buffer; readonly sinceMs: number },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const parts: Buffer[] = [];
-  const pieces = new LogPieces<undefined>();
-  for await (const batch of source.readLog({ stream: lane.stream, tail: 32 }, signal)) {
-    for (const { bytes } of batch) pieces.push(bytes, undefined, (whole) => void parts.push(whole));
-  }
-  const rest = pieces.rest();
-  if (rest !== undefined) parts.push(rest.bytes);
-  const text = Buffer.concat(parts);
-  const logged = text.subarray(Math.max(0, text.length - tail.length));
+  const { stream } = lane;
+  const near: LogQuery = { stream, tail: END_MESSAGES, sinceNs: msToNs(sinceMs) };
+  let end = await endOf(source, near, tail.length, signal);
+  if (end.length === 0 && lane.state.receivedMs >= sinceMs)
+    end = await endOf(source, { stream, tail: END_MESSAGES }, tail.length, signal);
+  const { bytes: logged, isOpen } = end;
+  // What is stamped after the last bytes came is none of them, though it says the same. In a flood (20.10) logs up to 30 ms late.
+  const lateNs = lane.position > COUNT_AT_END_BYTES_MAX ? NEWER_NS : NS_PER_MS;
+  if (end.length > lane.position || end.lastNs >= msToNs(lane.state.receivedMs) + lateNs) return false;
   const ends = (bytes: Buffer): boolean =>
     bytes.subarray(Math.max(0, bytes.length - logged.length)).equals(logged);
-  return ends(tail) || (rest !== undefined && tail.at(-1) === NEWLINE && ends(tail.subarray(0, -1)));
+  return ends(tail) || (isOpen && tail.at(-1) === NEWLINE && ends(tail.subarray(0, -1)));
+}
+
+interface LogEnd {
+  /** Of the part that was asked for. */
+  readonly length: number;
+  readonly bytes: Buffer;
+  /** Whether they end a line cannot be told. */
+  readonly isOpen: boolean;
+  /** The last message's stamp; 0 if there is none. */
+  readonly lastNs: bigint;
+}
+
+/** How much a part of the log is, and its last bytes, at most `keep`. */
+async function endOf(
+  source: OutputSource,
+  query: LogQuery,
+  keep: number,
+  signal: AbortSignal,
+): Promise<LogEnd> {
+  const pieces = new LogPieces<undefined>();
+  let bytes = Buffer.alloc(0);
+  let length = 0;
+  let lastNs = 0n;
+  const add = (parts: readonly Buffer[]): void => {
+    const all = Buffer.concat([bytes, ...parts]);
+    length += all.length - bytes.length;
+    bytes = all.subarray(Math.max(0, all.length - keep));
+  };
+  for await (const batch of source.readLog(query, signal)) {
+    const parts: Buffer[] = [];
+    for (const message of batch) pieces.push(message.bytes, undefined, (whole) => void parts.push(whole));
+    add(parts);
+    lastNs = batch.at(-1)?.stampNs ?? lastNs;
+  }
+  const rest = pieces.rest();
+  if (rest !== undefined) add([rest.bytes]);
+  return { length, bytes, isOpen: rest !== undefined, lastNs };
 }
 
 /** Learns the stamp of the log's first message, while it is still the stream's beginning. */

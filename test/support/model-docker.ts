@@ -179,17 +179,21 @@ export class ModelDocker implements OutputSource {
 
   async *readLog(query: LogQuery): AsyncIterable<readonly LogMessage[]> {
     await turn();
-    if (query.stream === 'stderr') {
-      const noise = this.#noise.filter((stampNs) => stampNs >= (query.sinceNs ?? 0n));
-      if (noise.length > 0) yield noise.map((stampNs) => ({ bytes: NOISE, stampNs }));
-      return;
-    }
-    const all = this.#messages()
+    const stdout = this.#messages()
       .map((bytes, at) => ({ bytes: Buffer.from(bytes), stampNs: this.#stamps[at] ?? 0n }))
       .slice(this.#rotated);
-    const from = query.tail === undefined ? all : all.slice(-query.tail);
+    const stderr = this.#noise.map((stampNs) => ({ bytes: NOISE, stampNs }));
+    const all = query.stream === 'stdout' ? stdout : stderr;
+    let from = all;
+    if (query.tail !== undefined) {
+      // So many messages of both streams, of which those of the other one are left out.
+      const both = [...stdout, ...stderr].sort((a, b) => Number(a.stampNs - b.stampNs));
+      const last = new Set(both.slice(-query.tail));
+      from = all.filter((message) => last.has(message));
+    }
     const sinceNs = query.sinceNs ?? 0n;
-    const isPassed = sinceNs > 0n ? all.at(this.#passedOver)?.stampNs : undefined;
+    const isPassed =
+      sinceNs > 0n && query.stream === 'stdout' ? all.at(this.#passedOver)?.stampNs : undefined;
     const since = from.filter(({ stampNs }) => stampNs >= sinceNs && stampNs >= (isPassed ?? 0n));
     for (let at = 0; at < since.length; at += 100) yield since.slice(at, at + 100);
   }

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { TlsFileError } from '../../../src/docker/faults.ts';
-import type { OutputSource } from '../../../src/docker/output.ts';
+import type { LogQuery, OutputSource } from '../../../src/docker/output.ts';
 import { Fault, isFault } from '../../../src/fault.ts';
 import type { Log } from '../../../src/host/log.ts';
 import {
@@ -397,6 +397,119 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const { report, file } = await world.finish();
     assert.deepEqual(report, { lost: [] });
     assert.equal(file.toString(), lines);
+  });
+
+  describe('at the end of a flood', () => {
+    const lines = numbered(200_000);
+    /** Lets the attach break off where `isOver` says so, before the container's end is known. */
+    async function breakOff(world: World, isOver: (frame: Buffer) => boolean): Promise<() => boolean> {
+      const { docker } = world;
+      const attach = docker.attach.bind(docker);
+      let hasBroken = false;
+      docker.attach = async () => {
+        const attachment = await attach();
+        const read = async (): Promise<Buffer | undefined> => {
+          const frame = hasBroken ? undefined : await attachment.read();
+          hasBroken ||= frame === undefined || isOver(frame);
+          return hasBroken ? undefined : frame;
+        };
+        return { ...attachment, read };
+      };
+      await world.open();
+      return () => hasBroken;
+    }
+    function asked(docker: ModelDocker): LogQuery[] {
+      const queries: LogQuery[] = [];
+      const readLog = docker.readLog.bind(docker);
+      docker.readLog = (query) => {
+        queries.push(query);
+        return readLog(query);
+      };
+      return queries;
+    }
+    for (const noise of [0, 1])
+      it(`has the end of its log checked alone, though the other stream has had ${noise} lines`, async () => {
+        await using directory = await tempDirectory();
+        const world = new World(directory, Buffer.from(lines));
+        await world.open();
+        for (let n = 0; n < noise; n++) world.docker.makeNoise();
+        world.docker.emit(lines.length - 1000);
+        await until('most of it', () => world.size() >= lines.length - 1000);
+        const queries = asked(world.docker);
+        const { report, file } = await world.finish();
+        assert.deepEqual(report, { lost: [] });
+        assert.equal(file.toString(), lines);
+        assert.equal(world.stderr(), 'noise\n'.repeat(noise));
+        assert.ok(queries.length > 0 && queries.every(({ tail }) => tail !== undefined));
+      });
+
+    it('has what an attach that broke off lacks of it', async () => {
+      await using directory = await tempDirectory();
+      const world = new World(directory, Buffer.from(lines));
+      await breakOff(world, (frame) => frame.includes('number 199000\n'));
+      world.docker.emit(100_000);
+      await until('some of it', () => world.size() >= 100_000);
+      const { report, file } = await world.finish();
+      assert.deepEqual(report, { lost: [] });
+      assert.equal(file.toString(), lines);
+    });
+
+    for (const [what, before] of [
+      ['the only line', 0],
+      ['the last line', 1],
+    ] as const)
+      it(`has ${what} of the other stream, which an attach that broke off lacks`, async () => {
+        await using directory = await tempDirectory();
+        const world = new World(directory, Buffer.from(lines));
+        let noise = 0;
+        await breakOff(world, (frame) => frame[0] === 2 && ++noise > before);
+        for (let n = 0; n < before; n++) world.docker.makeNoise();
+        world.docker.emit(lines.length);
+        await until('all of it', () => world.size() === lines.length);
+        await until('the noise', () => world.stderr() === 'noise\n'.repeat(before));
+        // The log's stamp, to the millisecond, is what tells it from the one before.
+        await sleep(2);
+        world.docker.makeNoise();
+        const { report, file } = await world.finish();
+        assert.deepEqual(report, { lost: [] });
+        assert.equal(file.toString(), lines);
+        assert.equal(world.stderr(), 'noise\n'.repeat(before + 1));
+      });
+
+    it('has what an attach that broke off lacks of the other stream, though more of it came then than is looked at', async (t) => {
+      await using directory = await tempDirectory();
+      t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+      const world = new World(directory, Buffer.from(lines));
+      const hasBroken = await breakOff(world, (frame) => frame[0] === 2);
+      world.docker.emit(2_000_000);
+      await until('most of it', () => world.size() === 2_000_000);
+      t.mock.timers.tick(1000);
+      world.docker.makeNoise();
+      await until('the break', hasBroken);
+      t.mock.timers.tick(1000);
+      const { report, file } = await world.finish();
+      assert.deepEqual(report, { lost: [] });
+      assert.equal(file.toString(), lines);
+      assert.equal(world.stderr(), 'noise\n');
+    });
+
+    it('is asked for the end of all its log where Docker passes over that which is newer', async () => {
+      await using directory = await tempDirectory();
+      const world = new World(directory, Buffer.from(lines));
+      await world.open();
+      world.docker.emit(lines.length);
+      await until('all of it', () => world.size() === lines.length);
+      const queries = asked(world.docker);
+      const readLog = world.docker.readLog.bind(world.docker);
+      world.docker.readLog = async function* (query) {
+        if (query.sinceNs === undefined) yield* readLog(query);
+        else queries.push(query);
+      };
+      const { report, file } = await world.finish();
+      assert.deepEqual(report, { lost: [] });
+      assert.equal(file.toString(), lines);
+      assert.ok(queries.every(({ tail }) => tail !== undefined));
+    });
   });
 
   it('says how many bytes a log that keeps text only has replaced', async () => {
