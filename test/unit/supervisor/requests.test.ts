@@ -45,6 +45,7 @@ class Supervisor implements AsyncDisposable {
   isOurs: (asked: Asked) => boolean = () => true;
   readonly #directory: TempDirectory;
   #server: RequestServer | undefined;
+  #starting: Promise<RequestServer> | undefined;
 
   private constructor(directory: TempDirectory) {
     this.#directory = directory;
@@ -78,7 +79,8 @@ class Supervisor implements AsyncDisposable {
     };
     const say = (text: string): void => void this.told.push(text);
     const log: Log = { debug: say, info: say, warning: say, error: say };
-    this.#server = await serveRequests(this.root, { answer, isOurs: (asked) => this.isOurs(asked) }, log);
+    this.#starting = serveRequests(this.root, { answer, isOurs: (asked) => this.isOurs(asked) }, log);
+    this.#server = await this.#starting;
   }
 
   close(): void {
@@ -87,6 +89,8 @@ class Supervisor implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // One that is being started while a test ends would be left open, and this process with it.
+    await this.#starting;
     this.close();
     await this.#directory.remove();
   }
