@@ -119,6 +119,56 @@ export function parseCommandLine(argv: readonly string[], parts: CliParts): Pars
         write,
       ),
   );
+  command(
+    'check',
+    'Say what is wrong with this host: a line each, ok, warning, or failure with what to do; exit status 0, 1 or 2',
+    [
+      ['--json', 'As JSON, an array of objects'],
+      ['--look <name>', 'One look alone, as JSON'],
+    ],
+    async (call, options) => {
+      const look = wordOf(options, 'look');
+      return (await import('../commands/check.ts')).check(
+        call,
+        { json: options.json === true, ...(look === undefined ? {} : { look }) },
+        write,
+      );
+    },
+  );
+  command(
+    'ps',
+    'List the containers of this host with what they use, those that are over only with --all',
+    [
+      ['--all', 'Those also whose end their slave knows, and what is no state of this deimos'],
+      ['--json', 'As JSON, an array of objects'],
+      ['--watch', 'Draw the table again every two seconds'],
+    ],
+    async (call, { all, json, watch }) =>
+      (await import('../commands/ps.ts')).ps(
+        call,
+        { all: all === true, json: json === true, watch: watch === true },
+        write,
+      ),
+  );
+  command(
+    'logs <id>',
+    'Follow what a task writes, until it has ended; id: of the task, the container or Docker, or the beginning of one',
+    [
+      ['--no-follow', 'Show what is there and end'],
+      ['--tail <lines>', 'Begin with so many last lines of each file'],
+      ['--stdout', 'Only stdout'],
+      ['--stderr', 'Only stderr'],
+    ],
+    async (call, options, [id = '']) => {
+      const tail = tailOf(wordOf(options, 'tail'));
+      const asked = (['stdout', 'stderr'] as const).filter((name) => options[name] === true);
+      return (await import('../commands/logs.ts')).logs(call, id, {
+        follow: options.follow !== false,
+        ...(tail === undefined ? {} : { tail }),
+        streams: asked.length === 0 ? ['stdout', 'stderr'] : asked,
+      });
+    },
+  );
   command('locks', 'List every lock file with who holds it and who waits for it', [], async (call) =>
     (await import('../commands/locks.ts')).locks(call, write),
   );
@@ -184,6 +234,13 @@ function wordOf(options: Options, name: string): string | undefined {
   if (typeof value !== 'string' && typeof value !== 'number')
     throw new Fault('usage', `--${name} needs a value`);
   return String(value);
+}
+
+/** Throws Fault `usage` for what is no number of lines. */
+function tailOf(word: string | undefined): number | undefined {
+  if (word === undefined) return undefined;
+  if (!/^\d{1,9}$/.test(word)) throw new Fault('usage', `--tail needs a number of lines, not ${word}`);
+  return Number(word);
 }
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'critical'];

@@ -3,7 +3,13 @@
 
 import type { Config } from '../config/schema.ts';
 import type { TaskRequest } from '../container/task.ts';
-import { Reason, TaskState, type TaskStateNumber } from '../container/termination.ts';
+import {
+  OUTSIDE_CAUSES,
+  type Outcome,
+  Reason,
+  TaskState,
+  type TaskStateNumber,
+} from '../container/termination.ts';
 import { Fault } from '../fault.ts';
 import {
   identify,
@@ -132,4 +138,32 @@ export function parseTermination(value: unknown): TerminationRecord | undefined 
     killed: value.killed,
     reasons,
   };
+}
+
+/** The outcome that was made durable; undefined where it is absent or torn. */
+export function parseOutcome(value: unknown): Outcome | undefined {
+  if (typeof value !== 'object' || value === null || !('kind' in value)) return undefined;
+  const why = 'why' in value && typeof value.why === 'string' ? value.why : undefined;
+  switch (value.kind) {
+    case 'never-started':
+      return { kind: 'never-started' };
+    case 'failed':
+    case 'lost':
+      return why === undefined ? undefined : { kind: value.kind, why };
+    case 'exited': {
+      if (!('exitCode' in value) || typeof value.exitCode !== 'number') return undefined;
+      const oomKilled = 'oomKilled' in value && value.oomKilled === true;
+      const outside = OUTSIDE_CAUSES.find((name) => 'outside' in value && value.outside === name);
+      const limited = 'memoryLimitBytes' in value && typeof value.memoryLimitBytes === 'number';
+      return {
+        kind: 'exited',
+        exitCode: value.exitCode,
+        oomKilled,
+        ...(limited ? { memoryLimitBytes: value.memoryLimitBytes as number } : {}),
+        ...(outside === undefined ? {} : { outside }),
+      };
+    }
+    default:
+      return undefined;
+  }
 }

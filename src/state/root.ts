@@ -14,7 +14,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errnoOf, Fault, isDiskRefusal, refusal, systemWords } from '../fault.ts';
+import { errnoOf, Fault, isDiskRefusal, isFault, refusal, systemWords } from '../fault.ts';
 import { makeDirectory, readFact, writeFactSync } from '../host/facts.ts';
 import { rootPaths } from './layout.ts';
 import { REQUEST_VERSION } from './records.ts';
@@ -173,4 +173,19 @@ export function rootsInUse(configured: string | undefined): string[] {
     }
   }
   return [...found];
+}
+
+/**
+ * The same for people who ask what there is: `only` the configured root, or all. One that is not there yet has nothing to
+ * show. Throws Fault `config` for a configured one that is not ours: that is nothing to be left out in silence.
+ */
+export function rootsToShow(configured: string, only: boolean): readonly string[] {
+  try {
+    const root = checkRoot(configured);
+    if (only) return [root];
+  } catch (error) {
+    if (!isFault(error, 'not-found')) throw error;
+    if (only) return [];
+  }
+  return rootsInUse(configured);
 }

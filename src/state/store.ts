@@ -244,13 +244,22 @@ function entriesOf(directory: string): readonly Dirent[] {
 
 /** When each container was launched, ISO 8601, as the symlinks of the root say: quicker than a fact of each state. */
 export function launchTimes(root: string): ReadonlyMap<string, string> {
-  const times = new Map<string, string>();
-  const { startTimes } = rootPaths(root);
-  for (const { name } of entriesOf(startTimes)) {
-    const to = linkAt(`${startTimes}/${name}`);
-    if (to?.startsWith(STATES_FROM_LINK)) times.set(to.slice(STATES_FROM_LINK.length), name);
+  return linkNames(rootPaths(root).startTimes);
+}
+
+/** The Docker id of each container that has one, as the symlinks of the root say. */
+export function dockerIds(root: string): ReadonlyMap<string, string> {
+  return linkNames(rootPaths(root).dockerIds);
+}
+
+/** Of a directory of symlinks to states: container id → name of the symlink. */
+function linkNames(directory: string): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  for (const { name } of entriesOf(directory)) {
+    const to = linkAt(`${directory}/${name}`);
+    if (to?.startsWith(STATES_FROM_LINK)) names.set(to.slice(STATES_FROM_LINK.length), name);
   }
-  return times;
+  return names;
 }
 
 /** undefined for what is no symlink, or not there. */

@@ -48,3 +48,10 @@ export async function ask(root: string, request: Request, options: AskOptions): 
     wait = Math.min(wait * 2, START_PAUSE_MS_MAX);
   }
 }
+
+/** Whether a supervisor of `root` answers; none is started. Fault `timeout`, `protocol`, `host` where one is there and does not. */
+export async function isAnswering(root: string, version: string, timeoutMs: number): Promise<boolean> {
+  const { askBySocket } = await import('./ask-by-socket.ts');
+  const by = { version, records: REQUEST_VERSION };
+  return (await askBySocket(root, { op: 'ready' }, by, timeoutMs)) !== undefined;
+}

@@ -4,10 +4,10 @@
 import { parseMesosDuration } from '../container/duration.ts';
 import { planHealth } from '../container/health.ts';
 import { type Life, type LifeTerms, newLife, type WantedEnd } from '../container/life.ts';
-import { type EndCause, OUTSIDE_CAUSES, type Outcome } from '../container/termination.ts';
+import type { EndCause, Outcome } from '../container/termination.ts';
 import { readJsonFact } from '../host/facts.ts';
 import type { ContainerPaths } from '../state/layout.ts';
-import { parseRegistered, type RequestRecord } from '../state/records.ts';
+import { parseOutcome, parseRegistered, type RequestRecord } from '../state/records.ts';
 import { hasFact, readTermination } from '../state/store.ts';
 
 /** The slave's --recovery_timeout where it does not say. */
@@ -93,32 +93,4 @@ function parseUnhealthy(value: unknown): WantedEnd['unhealthy'] {
     return undefined;
   const { failures, text } = value;
   return typeof failures === 'number' && typeof text === 'string' ? { failures, text } : undefined;
-}
-
-/** The outcome that was made durable; undefined where it is absent or torn. */
-export function parseOutcome(value: unknown): Outcome | undefined {
-  if (typeof value !== 'object' || value === null || !('kind' in value)) return undefined;
-  const why = 'why' in value && typeof value.why === 'string' ? value.why : undefined;
-  switch (value.kind) {
-    case 'never-started':
-      return { kind: 'never-started' };
-    case 'failed':
-    case 'lost':
-      return why === undefined ? undefined : { kind: value.kind, why };
-    case 'exited': {
-      if (!('exitCode' in value) || typeof value.exitCode !== 'number') return undefined;
-      const oomKilled = 'oomKilled' in value && value.oomKilled === true;
-      const outside = OUTSIDE_CAUSES.find((name) => 'outside' in value && value.outside === name);
-      const limited = 'memoryLimitBytes' in value && typeof value.memoryLimitBytes === 'number';
-      return {
-        kind: 'exited',
-        exitCode: value.exitCode,
-        oomKilled,
-        ...(limited ? { memoryLimitBytes: value.memoryLimitBytes as number } : {}),
-        ...(outside === undefined ? {} : { outside }),
-      };
-    }
-    default:
-      return undefined;
-  }
 }

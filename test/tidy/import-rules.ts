@@ -7,7 +7,7 @@ import { codeOf, importsOf, packageOf, type SourceFile } from './source.ts';
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   main: ['cli', 'commands', 'supervisor', 'container', 'config', 'state', 'docker', 'mesos', 'host'],
   cli: ['commands', 'supervisor', 'container', 'config', 'state', 'docker', 'mesos', 'host'],
-  commands: ['supervisor', 'container', 'config', 'state', 'docker', 'mesos', 'host'],
+  commands: ['supervisor', 'terminal', 'container', 'config', 'state', 'docker', 'mesos', 'host'],
   supervisor: ['container', 'config', 'state', 'docker', 'mesos', 'host'],
   config: ['container', 'host'],
   state: ['container', 'config', 'host'],
@@ -15,6 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   mesos: ['container', 'config', 'host'],
   // More about this one below.
   container: ['config', 'state', 'docker', 'mesos', 'host'],
+  terminal: [],
   host: [],
   fault: [],
 };

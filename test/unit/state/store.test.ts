@@ -11,13 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { test } from 'node:test';
-import { DEFAULT_CONFIG } from '../../../src/config/schema.ts';
 import { dockerId, mesosContainerId } from '../../../src/container/identity.ts';
-import type { TaskRequest } from '../../../src/container/task.ts';
 import { isFault } from '../../../src/fault.ts';
 import { writeFactSync } from '../../../src/host/facts.ts';
 import { containerPaths, rootPaths } from '../../../src/state/layout.ts';
-import { REQUEST_VERSION, type RequestRecord } from '../../../src/state/records.ts';
 import { finishedAtMs, removeFinished } from '../../../src/state/retention.ts';
 import { checkRoot, prepareRoot } from '../../../src/state/root.ts';
 import {
@@ -32,45 +29,10 @@ import {
   readRequest,
   removeState,
   withdraw,
-  writeRequest,
 } from '../../../src/state/store.ts';
 import { mountSmallDisk } from '../../support/small-disk.ts';
+import { id, launched, requestOf } from '../../support/states.ts';
 import { tempDirectory } from '../../support/temp.ts';
-
-function id(text: string) {
-  const made = mesosContainerId(text);
-  assert.ok(made !== undefined);
-  return made;
-}
-
-function requestOf(name: string): RequestRecord {
-  const task: TaskRequest = {
-    kind: 'command',
-    containerId: id(name),
-    frameworkId: 'f',
-    executorId: 'e',
-    taskId: 't',
-    name: 't',
-    sandbox: '/nowhere',
-    slaveId: 's',
-    checkpoint: false,
-    command: { value: 'true', shell: true, arguments: [], environment: [], uris: [] },
-    resources: { ports: [] },
-  };
-  return {
-    version: REQUEST_VERSION,
-    task,
-    slaveEnvironment: {},
-    config: DEFAULT_CONFIG,
-    launchedAt: '2026-01-02T03:04:05.678Z',
-  };
-}
-
-function launched(root: string, name: string) {
-  const paths = createState(root, id(name));
-  writeRequest(root, paths, requestOf(name));
-  return paths;
-}
 
 test('ids that could be paths are no ids', () => {
   for (const text of ['', '.', '..', 'a/b', 'a\0b', 'x'.repeat(256), 'a b', 'ä']) {

@@ -1,0 +1,47 @@
+// Which process listens where, as /proc/<pid>/net says of its network namespace.
+
+import { readdirSync, readlinkSync } from 'node:fs';
+import { errnoOf } from '../fault.ts';
+import { readText } from './kernel-files.ts';
+
+const LISTEN = '0A';
+
+/** The IPv4 address on which this very process listens on that port; undefined if it does not. */
+export function listensAt(pid: number, port: number): string | undefined {
+  const sockets = socketsOf(pid);
+  for (const line of (readText(`/proc/${pid}/net/tcp`) ?? '').split('\n')) {
+    // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
+    const fields = line.trim().split(/\s+/);
+    const [address = '', hexPort = ''] = (fields[1] ?? '').split(':');
+    if (fields[3] === LISTEN && Number.parseInt(hexPort, 16) === port && sockets.has(fields[9] ?? ''))
+      return addressOf(address);
+  }
+  return undefined;
+}
+
+/** The inodes of the sockets that a process has open. */
+function socketsOf(pid: number): ReadonlySet<string> {
+  const inodes = new Set<string>();
+  for (const fd of whenThere(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+    const inode = /^socket:\[(\d+)\]$/.exec(
+      whenThere(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? '',
+    )?.[1];
+    if (inode !== undefined) inodes.add(inode);
+  }
+  return inodes;
+}
+
+/** Eight hexadecimal digits in the order of the host's memory, which is little-endian wherever Docker runs. */
+function addressOf(hex: string): string {
+  return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
+}
+
+function whenThere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined;
+    throw error;
+  }
+}
