@@ -23,9 +23,25 @@ export interface BundleOptions {
 }
 
 /** A script's text: a function that scripts/loader.cjs calls, ASCII. */
-export async function bundle(script: ScriptName, { version, commit }: BundleOptions): Promise<string> {
+export async function bundle(script: ScriptName, options: BundleOptions): Promise<string> {
+  const { outputFiles } = await build(settingsOf(script, options));
+  return `(function (module, require) {\n${outputFiles[0]?.text}})`;
+}
+
+/** The directories of the packages of which something is in the executable, below the project's. */
+export async function bundledPackages(): Promise<readonly string[]> {
+  const settings = settingsOf('whole', { version: '', commit: '' });
+  const { metafile } = await build({ ...settings, outfile: 'whole.js', metafile: true });
+  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs));
+  const directories = inputs.flatMap(([path, { bytesInOutput }]) =>
+    bytesInOutput > 0 ? (/^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []) : [],
+  );
+  return [...new Set(directories)].sort();
+}
+
+function settingsOf(script: ScriptName, { version, commit }: BundleOptions): BuildOptions & { write: false } {
   const start = script === 'whole' ? 'start' : 'startCall';
-  const settings: BuildOptions & { write: false } = {
+  return {
     absWorkingDir: root,
     stdin: { contents: `export { ${start} as start } from './src/main.ts';`, resolveDir: root },
     bundle: true,
@@ -44,8 +60,6 @@ export async function bundle(script: ScriptName, { version, commit }: BundleOpti
     logLevel: 'warning',
     plugins: script === 'whole' ? [] : [without(CALLS.filter((call) => call !== script).map(commandOf))],
   };
-  const { outputFiles } = await build(settings);
-  return `(function (module, require) {\n${outputFiles[0]?.text}})`;
 }
 
 /** Leaves out modules that are loaded late, and in this script never. */

@@ -6,7 +6,7 @@ import { Fault } from '../fault.ts';
 import { tryLock } from '../host/flock.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import { finishedAtMs, launchedAt, removeFinished } from '../state/retention.ts';
-import { checkRoot } from '../state/root.ts';
+import { checkRoot, rootsToShow } from '../state/root.ts';
 import { launchTimes, listIds } from '../state/store.ts';
 import type { Call } from './call.ts';
 
@@ -28,6 +28,8 @@ export async function state(
 ): Promise<number> {
   const before = options.before === undefined ? undefined : parseTime(options.before);
   const olderThanMs = options.olderThan === undefined ? undefined : parseAge(options.olderThan);
+  // No launch has made it yet: nothing is there to be removed, and cron asks from the first hour on.
+  if (options.remove && rootsToShow(call.configuredRoot(), true).length === 0) return 0;
   const root = checkRoot(call.configuredRoot());
   const isBefore = (time: string | undefined): boolean =>
     before === undefined || (time !== undefined && Date.parse(time) < before);

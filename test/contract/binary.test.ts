@@ -4,15 +4,14 @@
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { TEST_CACHE } from '../support/cache.ts';
+import { debian } from '../support/debian.ts';
 
 const projectRoot = resolve(import.meta.dirname, '../..');
 const binary = join(projectRoot, 'dist/deimos');
-const suite = 'bookworm';
 
 /** Version, then commit; the commit marked where the working tree differed from it. */
 const versionLine = /^deimos[ /]\d+\.\d+\.\d+ \(?(?:[0-9a-f]{7,40}(?:-dirty)?|unknown)\b[^\n]*\n$/;
@@ -31,31 +30,13 @@ function assertSaysVersion(result: SpawnSyncReturns<string>): void {
   assert.match(result.stdout, versionLine);
 }
 
-/** A Debian that holds only what is essential. Making it takes half a minute, so it is kept for later runs. */
-function bareDebian(): string {
-  const root = join(TEST_CACHE, `debian-${suite}`);
-  if (existsSync(root)) return root;
-  mkdirSync(TEST_CACHE, { recursive: true });
-  const fresh = mkdtempSync(`${root}.`);
-  const made = spawnSync('debootstrap', ['--variant=minbase', suite, fresh], {
-    encoding: 'utf8',
-    timeout: 240_000,
-  });
-  if (made.status !== 0) {
-    rmSync(fresh, { recursive: true, force: true });
-    assert.fail(`debootstrap: ${made.error?.message ?? made.stdout.trim().split('\n').at(-1)}`);
-  }
-  renameSync(fresh, root);
-  return root;
-}
-
 test('it says version and commit on one line', () => {
   assertSaysVersion(run([binary, '--version']));
 });
 
-test('it runs in a bare Debian that has no Node', (t) => {
+test('it runs in a bare Debian that has no Node', async (t) => {
   if (process.getuid?.() !== 0) return t.skip('chroot needs root');
-  const root = bareDebian();
+  const root = (await debian('bookworm')) ?? assert.fail('the archive has no bookworm');
   assert.notEqual(run(['chroot', root, '/bin/sh', '-c', 'command -v node']).status, 0);
   const inside = mkdtempSync(join(root, 'tmp/deimos-'));
   try {

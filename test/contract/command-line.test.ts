@@ -9,6 +9,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -34,6 +35,9 @@ import { until } from '../support/until.ts';
 const COMMANDS = [
   ...['launch', 'wait', 'usage', 'update', 'destroy', 'containers', 'recover'],
   ...['supervise', 'config', 'state', 'locks', 'plan'],
+  'ps',
+  'logs',
+  'check',
 ];
 
 function assertFails(outcome: Outcome, code: number, words: RegExp): void {
@@ -61,6 +65,30 @@ describe('the command line', () => {
       for (const command of COMMANDS) assert.match(text, new RegExp(`^\\s+${command}\\b`, 'm'));
       assert.match(text, /--config <file>/);
       assert.match(text, /--root <directory>/);
+    }
+  });
+
+  it('the manual and the completion of bash name every command and every option', async () => {
+    const manual = readFileSync(new URL('../../docs/deimos.8.md', import.meta.url), 'utf8');
+    const completion = readFileSync(new URL('../../debian/completion/deimos', import.meta.url), 'utf8');
+    const offered = /^ {2}local commands='(.*)'$/m.exec(completion)?.[1]?.split(' ') ?? [];
+    assert.deepEqual([...offered].sort(), [...COMMANDS, 'help'].sort());
+    for (const command of COMMANDS) {
+      const help = textOf(await here.run([command, '--help']));
+      const about = manual.slice(manual.indexOf(`\n**${command}**`)).split(/\n\n(?=\*\*|## )/)[0] ?? '';
+      assert.notEqual(about, '', command);
+      const offers =
+        new RegExp(`^ {2}${command}\\) options="\\$options (.*)" ;;$`, 'm').exec(completion)?.[1] ??
+        completion;
+      for (const [, option = ''] of help.matchAll(/^ {2}(--[a-z-]+)/gm)) {
+        if (['--config', '--root', '--version', '--help'].includes(option)) continue;
+        assert.ok(about.includes(`**${option}**`), `the manual on ${command} does not name ${option}`);
+        assert.match(
+          offers,
+          new RegExp(`(^|[ "])${option}([ "]|$)`, 'm'),
+          `bash is not told of ${command} ${option}`,
+        );
+      }
     }
   });
 
@@ -129,7 +157,8 @@ describe('a configuration that cannot be used', () => {
 
   it('a file that is not there: status 16, for every command', async () => {
     for (const command of COMMANDS) {
-      const outcome = await outcomeOf([BINARY, '--config', broken.at('none.cfg'), command], { env: {} });
+      const words = command === 'logs' ? [command, 'a-task'] : [command];
+      const outcome = await outcomeOf([BINARY, '--config', broken.at('none.cfg'), ...words], { env: {} });
       assertFails(outcome, 16, /none\.cfg/);
     }
   });
@@ -292,9 +321,9 @@ describe('state and locks, of containers that wait for a Docker that is away', (
     await other[Symbol.asyncDispose]();
   });
 
-  it('without a state root: one line, status 4', async () => {
-    for (const words of [['state'], ['state', '--rm'], ['locks']])
-      assertFails(await other.run(words), 4, /no state root/);
+  it('without a state root: one line, status 4, but that nothing is there to be removed, as cron finds it', async () => {
+    for (const words of [['state'], ['locks']]) assertFails(await other.run(words), 4, /no state root/);
+    assert.equal(textOf(await other.run(['state', '--rm'])), '');
   });
 
   it('state lists by time of launch, a line each', async () => {

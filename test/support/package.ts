@@ -1,0 +1,54 @@
+// The package as scripts/package makes it of this tree, kept for all tests that install it.
+
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TEST_CACHE } from './cache.ts';
+import { output } from './command.ts';
+
+const TREE = fileURLToPath(new URL('../..', import.meta.url));
+const MADE_OF = [
+  'dist/deimos',
+  'debian/**',
+  'docs/**',
+  'scripts/{package,licences.ts}',
+  '*.md',
+  'example.cfg',
+];
+const MINUTES_MS = 240_000;
+/** What it needs on a host beside what is essential, as Debian's packages. */
+export const NEEDED = ['bzip2', 'curl', 'unzip', 'xz-utils'];
+
+/** Makes one in `directory`, whatever is there of the kind elsewhere. */
+export async function makePackage(directory: string, umask = '022'): Promise<string> {
+  const script = `umask ${umask}; exec ${TREE}scripts/package --out ${directory}`;
+  await output(['sh', '-ec', script], { timeoutMs: MINUTES_MS });
+  const made = (await readdir(directory)).filter((name) => name.endsWith('.deb'));
+  if (made.length !== 1) throw new Error(`scripts/package made ${made.length} packages`);
+  return join(directory, String(made[0]));
+}
+
+/** The path of one; nobody writes to it. */
+export async function debianPackage(): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of globSync(MADE_OF, { cwd: TREE, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort())
+    hash.update(`${file.slice(TREE.length)}\0`).update(readFileSync(file));
+  const kept = join(TEST_CACHE, `package-${hash.digest('hex').slice(0, 16)}`);
+  if (!existsSync(kept)) {
+    await mkdir(TEST_CACHE, { recursive: true });
+    const fresh = await mkdtemp(`${kept}.`);
+    try {
+      await makePackage(fresh);
+      await rename(fresh, kept);
+    } finally {
+      await rm(fresh, { recursive: true, force: true });
+    }
+  }
+  const [name] = await readdir(kept);
+  return join(kept, String(name));
+}
