@@ -79,3 +79,14 @@ export function countLines(path: string): number | undefined {
     }
   });
 }
+
+/** undefined where the process or file has gone meanwhile, or may not be looked into. */
+export function whenThere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined;
+    throw error;
+  }
+}

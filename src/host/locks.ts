@@ -2,7 +2,7 @@
 // that has long exited; the true holders are found through /proc/<pid>/fdinfo of those that have the file open.
 
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
-import { errnoOf } from '../fault.ts';
+import { whenThere } from './kernel-files.ts';
 
 export interface LockUse {
   readonly pid: number;
@@ -55,15 +55,4 @@ function deviceOf(dev: number): string {
   const major = (dev >> 8) & 0xfff;
   const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
   return `${major.toString(16).padStart(2, '0')}:${minor.toString(16).padStart(2, '0')}`;
-}
-
-/** undefined where the process or file has gone meanwhile, or may not be looked into. */
-function whenThere<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined;
-    throw error;
-  }
 }

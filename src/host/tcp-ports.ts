@@ -1,8 +1,7 @@
 // Which process listens where, as /proc/<pid>/net says of its network namespace.
 
 import { readdirSync, readlinkSync } from 'node:fs';
-import { errnoOf } from '../fault.ts';
-import { readText } from './kernel-files.ts';
+import { readText, whenThere } from './kernel-files.ts';
 
 const LISTEN = '0A';
 
@@ -34,14 +33,4 @@ function socketsOf(pid: number): ReadonlySet<string> {
 /** Eight hexadecimal digits in the order of the host's memory, which is little-endian wherever Docker runs. */
 function addressOf(hex: string): string {
   return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
-}
-
-function whenThere<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return undefined;
-    throw error;
-  }
 }

@@ -11,7 +11,8 @@ import { admission, finishRemovals, hasFact, listIds, readTermination, removeSta
 /** A launch that was killed half way is left alone this long: it may be under way. */
 const UNFINISHED_LAUNCH_MS = 10 * 60_000;
 
-function modifiedMs(path: string): number | undefined {
+/** Milliseconds since the epoch; undefined where there is no such fact. */
+export function modifiedMs(path: string): number | undefined {
   try {
     return lstatSync(path).mtimeMs;
   } catch (error) {

@@ -1,15 +1,13 @@
 // Where a container stands, as its state directory tells it to people: one word, since when, and how it ended. Reads only, and
 // asks nobody: what Docker knows and nobody has noted yet is not in it.
 
-import { lstatSync } from 'node:fs';
 import type { DockerId } from '../container/identity.ts';
 import type { Outcome } from '../container/termination.ts';
-import { errnoOf } from '../fault.ts';
 import { readFact, readJsonFact } from '../host/facts.ts';
 import { isNotedAlive, type NotedProcess, parseNoted } from '../host/processes.ts';
 import type { ContainerPaths } from './layout.ts';
 import { parseOutcome } from './records.ts';
-import { launchedAt } from './retention.ts';
+import { launchedAt, modifiedMs } from './retention.ts';
 import { admission, hasFact, readDockerId, readTermination } from './store.ts';
 
 /**
@@ -103,14 +101,5 @@ function nameOf(
       // Its supervisor has seen its end, or is about to.
       if (hasFact(paths.outcome)) return ['ended', paths.outcome];
       return wasStarted ? ['ended', paths.init] : ['starting', paths.accepted];
-  }
-}
-
-function modifiedMs(path: string): number | undefined {
-  try {
-    return lstatSync(path).mtimeMs;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -101,6 +101,10 @@ export class CommandChecks {
       over.abort();
     }
     if (facts !== 'absent' && facts.running) {
+      // It stands still with all of its container, and has had no time to end.
+      const container = await engine.inspect(this.#parts.id, signal);
+      if (container !== 'absent' && container.state === 'paused')
+        return { kind: 'unknown', why: 'the container is paused' };
       await this.#end(facts, begun, signal);
       return { kind: 'failed', why: `no end within ${this.#parts.timeoutMs / 1000} s${inWords(output)}` };
     }
