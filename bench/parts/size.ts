@@ -1,10 +1,11 @@
-// How large the executable is, and what it consists of.
+// How large the executable is, what it consists of, and how large the package.
 
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { SCRIPTS } from '../../scripts/bundle.ts';
-import { outcomeOf } from '../../test/support/command.ts';
+import { output } from '../../test/support/command.ts';
 import { BINARY } from '../../test/support/host.ts';
+import { debianPackage } from '../../test/support/package.ts';
 import { figure } from '../figures.ts';
 import { type Findings, RUNTIME, type Say } from '../stage.ts';
 
@@ -22,8 +23,8 @@ export async function size(say: Say): Promise<Findings> {
     }),
   );
   const [scripts = 0, caches = 0] = parts;
-  // What dpkg-deb does unless told otherwise.
-  const { stdout } = await outcomeOf(['sh', '-c', 'xz -6 --stdout "$1" | wc -c', 'sh', BINARY]);
+  const deb = await debianPackage();
+  const installedMb = Number(await output(['dpkg-deb', '-f', deb, 'Installed-Size'])) / 1024;
   return {
     rows: [
       {
@@ -33,10 +34,10 @@ export async function size(say: Say): Promise<Findings> {
         detail: `the runtime has ${figure(runtime)} MB, scripts ${figure(scripts)} MB, their code caches ${figure(caches)} MB`,
       },
       {
-        what: 'size of the executable, compressed as in a package',
-        against: 'xz -6',
-        ...{ value: Number(stdout.toString()) / MB, unit: 'MB' },
-        detail: 'nearly all of it is the runtime',
+        what: 'size of the .deb',
+        against: 'what it installs',
+        ...{ value: await mb(deb), unit: 'MB' },
+        detail: `installed ${figure(installedMb)} MB; nearly all of it is the runtime`,
       },
     ],
   };
