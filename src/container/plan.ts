@@ -34,6 +34,8 @@ export interface PlanInput {
   readonly translated?: CreateRequest;
   readonly imageFacts: ImageFacts;
   readonly slaveEnvironment: Readonly<Record<string, string>>;
+  /** The host's boot at launch. */
+  readonly bootId?: string;
   /** `uid:gid` of the task's user where the container is to run as it; the options' `--user` goes first. */
   readonly user?: string;
 }
@@ -42,9 +44,10 @@ export type PlanAnswer =
   | { readonly ok: true; readonly request: CreateRequest; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly why: string };
 
-/** The labels by which a container is known as ours, and whose. */
+/** The labels by which a container is known as ours, and whose, and of which boot of the host it is. */
 export const LABEL_CONTAINER = 'deimos.container';
 export const LABEL_ROOT = 'deimos.root';
+export const LABEL_BOOT = 'deimos.boot';
 
 /** Docker's local log rotates into this many files; together they are as large as configured. */
 const LOG_FILES = 2;
@@ -85,7 +88,12 @@ export function plan(input: PlanInput): PlanAnswer {
       .concat(removedVariables(base, env.variables)),
     ...(workingDir === undefined ? {} : { WorkingDir: workingDir }),
     ...(user ? { User: user } : {}),
-    Labels: { ...base.Labels, [LABEL_CONTAINER]: task.containerId, [LABEL_ROOT]: input.config.state.root },
+    Labels: {
+      ...base.Labels,
+      [LABEL_CONTAINER]: task.containerId,
+      [LABEL_ROOT]: input.config.state.root,
+      ...(input.bootId === undefined ? {} : { [LABEL_BOOT]: input.bootId }),
+    },
     ...(published === undefined ? {} : { ExposedPorts: { ...base.ExposedPorts, ...published.exposed } }),
     // Output is taken by attaching; nobody ever writes to a task.
     AttachStdin: false,

@@ -5,7 +5,7 @@
 import type { CreateRequest, HostConfig } from '../container/create-request.ts';
 import { type DockerId, dockerId } from '../container/identity.ts';
 import type { ImageRef } from '../container/image.ts';
-import { type ImageFacts, LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.ts';
+import { type ImageFacts, LABEL_BOOT, LABEL_CONTAINER, LABEL_ROOT } from '../container/plan.ts';
 import { parseExposedPorts } from '../container/ports.ts';
 import type { UpdateBody } from '../container/resources.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
@@ -74,6 +74,8 @@ export interface ListedContainer {
   readonly state: string;
   /** The label's text: not checked to be a Mesos container id. */
   readonly mesosId: string;
+  /** The host's boot at its launch; undefined where no label says it. */
+  readonly bootId: string | undefined;
 }
 
 export class Engine {
@@ -290,7 +292,9 @@ export class Engine {
       const id = dockerId(text(entry.Id));
       if (id === undefined) return [];
       const name = words(entry.Names)[0]?.replace(/^\//, '') ?? '';
-      return [{ id, name, state: text(entry.State), mesosId: text(record(entry.Labels)[LABEL_CONTAINER]) }];
+      const labels = record(entry.Labels);
+      const bootId = text(labels[LABEL_BOOT]) || undefined;
+      return [{ id, name, state: text(entry.State), mesosId: text(labels[LABEL_CONTAINER]), bootId }];
     });
   }
 

@@ -15,11 +15,15 @@ export interface Daemon {
   readonly pulls: PullCoordinator;
 }
 
+/** Told of each daemon when it is first needed, whether it answers or not. */
+export type OnDaemon = (engine: Engine) => void;
+
 /** The hosts of one [docker] configuration. */
 export class DockerHost {
   readonly connection: Connection;
   readonly #daemons = new Map<string, Daemon>();
   readonly #log: Log;
+  readonly #onDaemon: OnDaemon;
 
   /** Throws Fault `config` for hosts that cannot be used. */
   constructor(
@@ -27,9 +31,11 @@ export class DockerHost {
     environment: Readonly<Record<string, string>>,
     dockercfg: string | undefined,
     log: Log,
+    onDaemon: OnDaemon = () => {},
   ) {
     this.connection = connectionOf(section, environment, dockercfg);
     this.#log = log;
+    this.#onDaemon = onDaemon;
   }
 
   /** The only host, or the first of several that answers now. Faults of Engine.connect. */
@@ -54,6 +60,7 @@ export class DockerHost {
   }
 
   #daemon(engine: Engine): Daemon {
+    this.#onDaemon(engine);
     const pulls = new PullCoordinator(
       loggedPull(
         (wanted, onProgress, signal) => pullImage(engine, this.connection, wanted, onProgress, signal),
@@ -68,9 +75,11 @@ export class DockerHost {
 export class DockerHosts {
   readonly #hosts = new Map<string, DockerHost>();
   readonly #log: Log;
+  readonly #onDaemon: OnDaemon | undefined;
 
-  constructor(log: Log) {
+  constructor(log: Log, onDaemon?: OnDaemon) {
     this.#log = log;
+    this.#onDaemon = onDaemon;
   }
 
   for(
@@ -81,7 +90,7 @@ export class DockerHosts {
     const key = JSON.stringify([docker, index.dockercfg, relevant]);
     const host =
       this.#hosts.get(key) ??
-      new DockerHost(docker, Object.fromEntries(relevant), index.dockercfg, this.#log);
+      new DockerHost(docker, Object.fromEntries(relevant), index.dockercfg, this.#log, this.#onDaemon);
     this.#hosts.set(key, host);
     return host;
   }

@@ -99,6 +99,7 @@ export async function prepare(
     ...(translation === undefined ? {} : { translated: translation.request }),
     imageFacts: facts,
     slaveEnvironment,
+    ...(request.bootId === undefined ? {} : { bootId: request.bootId }),
     ...(user === undefined ? {} : { user }),
   });
   if (!planned.ok) throw new Fault('refused', planned.why);

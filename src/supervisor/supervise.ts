@@ -4,6 +4,8 @@
 
 import type { MesosContainerId } from '../container/identity.ts';
 import { removeLeftDialogues } from '../docker/cli-dialogue.ts';
+import type { Engine } from '../docker/engine.ts';
+import { mayPass } from '../docker/faults.ts';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
 import { endLeftovers } from '../host/child.ts';
 import { removeAbandoned, removeSync } from '../host/facts.ts';
@@ -11,7 +13,7 @@ import { type FileLock, tryLock } from '../host/flock.ts';
 import { type Log, withFields } from '../host/log.ts';
 import { lowerOomScore } from '../host/oom-score.ts';
 import { OpenFiles } from '../host/open-files.ts';
-import { rest } from '../host/pauses.ts';
+import { persist, rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
 import { parseUpid } from '../mesos/upid.ts';
 import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
@@ -45,6 +47,7 @@ import { serveRequests } from './server.ts';
 import { livingSlaves, SlaveSettings, sslAtLaunch } from './slave-settings.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
 import { Turns } from './turns.ts';
+import { removeStrays } from './strays.ts';
 
 /** With nothing to look after for this long the supervisor ends. */
 const IDLE_MS = 60_000;
@@ -61,6 +64,8 @@ const CHECKS_AT_ONCE = 4;
 /** A task that runs has seven files open; one that is being started, with what it fetches, up to so many. */
 const FILES_OF_START = 16;
 /** Kept free of new tasks: for those that run, which end, are stopped and asked about, and for calls and slaves to be heard. */
+/** So long after a daemon was first needed it is asked for what an earlier boot has left there. */
+const STRAYS_AFTER_MS = 30_000;
 const FILES_KEPT_FREE = 64;
 /** With so few for so long, since somebody has lowered the limit, we go: the next supervisor begins with its own. */
 const FILES_TOO_FEW = 16;
@@ -171,7 +176,7 @@ class Supervisor {
   constructor(root: string, log: Log) {
     this.#root = root;
     this.#log = log;
-    this.#hosts = new DockerHosts(log);
+    this.#hosts = new DockerHosts(log, (engine) => void this.#removeStrays(engine));
     this.#slaves = new Slaves(this.#leaving.signal, log);
     this.#settings = new SlaveSettings(root);
   }
@@ -458,3 +463,18 @@ class Supervisor {
     }
   }
 }
+  /** Of each daemon once, when what is urgent has been asked of it. */
+  async #removeStrays(engine: Engine): Promise<void> {
+    const { signal } = this.#leaving;
+    try {
+      await rest(STRAYS_AFTER_MS, signal);
+      const what = 'removing what an earlier boot has left';
+      const work = (): Promise<number> => removeStrays(engine, this.#root, signal);
+      const count = await persist(work, { what, signal, mayPass, log: this.#log });
+      if (count > 0) this.#log.info('containers of an earlier boot removed', { count });
+    } catch (error) {
+      if (!signal.aborted)
+        this.#log.warning('containers of an earlier boot could not be removed', { error: oneLine(error) });
+    }
+  }
+

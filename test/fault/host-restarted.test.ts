@@ -216,7 +216,31 @@ describe('a host that is restarted', {
       assert.equal((await host.deimos(['state', '--rm'])).code, 0);
       assert.deepEqual(readdirSync(`${host.root}/mesos`), []);
     });
+  const forgets = async (): Promise<void> => {
+    await withRestart(async ({ host, slave, before, restart }) => {
+      await restart();
+      for (const path of [host.root, `${slave.options.workDirectory}/meta.json`])
+        rmSync(path, { recursive: true });
+      await slave.start();
+      assert.equal((await containersOf(host.dockerd, before.running)).length, 1);
+      const next = await slave.launch(commandTask({ image: IMAGES.busybox, value: VALUE }));
+      await started(next);
+      const [own] = await containersOf(host.dockerd, next);
+      const all = (): Promise<string> => host.dockerd.run(['ps', '--all', '--quiet', '--no-trunc']);
+      await until('those of the old boot removed', async () => (await all()) === own, {
+        timeoutMs: PATIENCE_MS,
+      });
+      openGate(next);
+      assert.equal((await next.gone(PATIENCE_MS))?.state, FINISHED);
+      assert.deepEqual(slave.violations, []);
+      assert.deepEqual(await host.leftovers(), []);
+    });
+  };
   it('a slave that remembers: what ran or had not started is lost, what had ended has its end', remembers);
+  it(
+    'states that lay in memory are gone with it, and so are their containers, half a minute after the first task',
+    forgets,
+  );
   if (ALL_FAULTS)
     it(
       'a slave that begins anew, as real ones do in a new boot: it is told of all, and has them removed',

@@ -115,10 +115,10 @@ describe('the engine', { skip }, () => {
 
   test('containers are listed by the root that they belong to, whatever their state', async () => {
     const labels = (root: string) => ({ 'deimos.root': root, 'deimos.container': `of ${root}` });
-    const ours = await create('ours', { Labels: labels('/root/a') });
+    const ours = await create('ours', { Labels: { ...labels('/root/a'), 'deimos.boot': 'one' } });
     const others = await create('others', { Labels: labels('/root/b') });
     assert.deepEqual(await engine.listByLabel('/root/a', never), [
-      { id: ours, name: 'ours', state: 'created', mesosId: 'of /root/a' },
+      { id: ours, name: 'ours', state: 'created', mesosId: 'of /root/a', bootId: 'one' },
     ]);
     await remove(ours);
     await remove(others);

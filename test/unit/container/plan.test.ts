@@ -185,6 +185,11 @@ describe('ours and the options', () => {
     );
     assert.deepEqual(request.query, { name: 'deimos-c-1', platform: 'linux/arm64' });
     assert.deepEqual(body.Labels, { 'deimos.container': 'c-1', 'deimos.root': '/tmp/deimos', mine: 'x' });
+    assert.deepEqual(planned({ bootId: 'b-1' }).body.Labels, {
+      'deimos.container': 'c-1',
+      'deimos.root': '/tmp/deimos',
+      'deimos.boot': 'b-1',
+    });
     assert.equal(warnings.length, 6, warnings.join('\n'));
   });
 
