@@ -5,7 +5,7 @@ import { oneLine } from '../fault.ts';
 import type { LogLevel } from '../host/log.ts';
 import { combined, fileLog, syslogStream } from '../host/log-sinks.ts';
 import { rootPaths } from '../state/layout.ts';
-import { prepareRoot } from '../state/root.ts';
+import { noteRoot, prepareRoot } from '../state/root.ts';
 import { supervise as run } from '../supervisor/supervise.ts';
 
 export interface SuperviseCommand {
@@ -24,6 +24,8 @@ export async function supervise(command: SuperviseCommand): Promise<number> {
   process.chdir('/');
   process.umask(0o022);
   const real = prepareRoot(root);
+  // One that was started on demand looks after a root that a launch has noted.
+  if (stay) noteRoot(real);
   const log = combined(fileLog(rootPaths(real).supervisorLog, 'debug'), syslogStream(syslog ?? 'info'));
   const ending = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => ending.abort());

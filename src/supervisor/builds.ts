@@ -18,6 +18,12 @@ export function makesRoom(own: Build, asking: Build, isReplaced: () => boolean):
   return isLater(asking.version, own.version) || isReplaced();
 }
 
+/** Whether one that was started on demand makes room for a service: not for one that calls of its own build would send away again. */
+export function makesRoomForService(own: Build, service: Build, isReplaced: () => boolean): boolean {
+  if (service.records < own.records) return false;
+  return !isLater(own.version, service.version) || isReplaced();
+}
+
 function isLater(version: string, than: string): boolean {
   const [a, b] = [numbersOf(version), numbersOf(than)];
   const at = a.findIndex((number, n) => number !== b[n]);

@@ -16,7 +16,9 @@ export type Request =
   /** Answered when the container is gone from Docker. */
   | { readonly op: 'destroy'; readonly container: MesosContainerId }
   /** Answered when every container is known and the executor port listens under all its names. */
-  | { readonly op: 'ready' };
+  | { readonly op: 'ready' }
+  /** A service is to look after this root: who was started on demand makes room. Refused by another service. */
+  | { readonly op: 'relieve' };
 
 export type Reply = { readonly ok: true } | { readonly ok: false; readonly detail: string };
 
@@ -27,6 +29,7 @@ export const LINE_BYTES_MAX = 4096;
 const ANSWER_FILE = /^answer\.\d+\.\d+\.tmp$/;
 
 const WITH_CONTAINER = ['run', 'hold', 'update', 'destroy'] as const;
+const ALONE = ['ready', 'relieve'] as const;
 
 /** A request, and whose it is. */
 export interface Asked {
@@ -57,7 +60,8 @@ export function parseRequestLine(line: string): Asked | undefined {
     'answerIn' in value && typeof value.answerIn === 'string' && ANSWER_FILE.test(value.answerIn)
       ? value.answerIn
       : undefined;
-  if (value.op === 'ready') return { request: { op: 'ready' }, by, answerIn };
+  const alone = ALONE.find((name) => name === value.op);
+  if (alone !== undefined) return { request: { op: alone }, by, answerIn };
   const op = WITH_CONTAINER.find((name) => name === value.op);
   if (op === undefined || !('container' in value) || typeof value.container !== 'string') return undefined;
   const container = mesosContainerId(value.container);

@@ -31,7 +31,8 @@ import {
   readTermination,
   withdraw,
 } from '../state/store.ts';
-import { type Build, isExecutableReplaced, makesRoom } from './builds.ts';
+import { askBySocket } from './ask-by-socket.ts';
+import { type Build, isExecutableReplaced, makesRoom, makesRoomForService } from './builds.ts';
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
@@ -46,8 +47,8 @@ import { termsOf } from './restore.ts';
 import { serveRequests } from './server.ts';
 import { livingSlaves, SlaveSettings, sslAtLaunch } from './slave-settings.ts';
 import { Slaves, slaveAnswers } from './slaves.ts';
-import { Turns } from './turns.ts';
 import { removeStrays } from './strays.ts';
+import { Turns } from './turns.ts';
 
 /** With nothing to look after for this long the supervisor ends. */
 const IDLE_MS = 60_000;
@@ -55,17 +56,21 @@ const IDLE_LOOK_MS = 1_000;
 /** A supervisor that holds the lock and has no socket is on its way in or out; for so long its successor waits. */
 const HANDOVER_MS = 10_000;
 const HANDOVER_LOOK_MS = 50;
+/** A service looks so often whether the lock has come free that another service has, or one that hangs. */
+const SERVICE_LOOK_MS = 1_000;
+/** For so long it waits for what that one says. */
+const RELIEVE_MS = 2_000;
 /** States are looked through for what may go this often. */
 const RETENTION_EVERY_MS = 10 * 60_000;
 /** For so long a state that is not to be kept is looked at each second: its end is yet to be delivered, by a wait that wakes. */
 const DELIVERY_BOUND_MS = 60_000;
+/** So long after a daemon was first needed it is asked for what an earlier boot has left there. */
+const STRAYS_AFTER_MS = 30_000;
 /** So many health checks begin at once: Docker takes some 0.1 s of a processor for each. */
 const CHECKS_AT_ONCE = 4;
 /** A task that runs has seven files open; one that is being started, with what it fetches, up to so many. */
 const FILES_OF_START = 16;
 /** Kept free of new tasks: for those that run, which end, are stopped and asked about, and for calls and slaves to be heard. */
-/** So long after a daemon was first needed it is asked for what an earlier boot has left there. */
-const STRAYS_AFTER_MS = 30_000;
 const FILES_KEPT_FREE = 64;
 /** With so few for so long, since somebody has lowered the limit, we go: the next supervisor begins with its own. */
 const FILES_TOO_FEW = 16;
@@ -73,7 +78,7 @@ const FILES_TOO_FEW_MS = 10_000;
 
 export interface SuperviseOptions {
   readonly root: string;
-  /** For a service unit: wait for the lock, never end for want of work. */
+  /** For a service unit: wait for the lock, which one that was started on demand gives up; never end for want of work. */
   readonly stay: boolean;
   readonly log: Log;
   /** Our own, to see that it was replaced. */
@@ -90,7 +95,7 @@ export interface SuperviseOptions {
 export async function supervise(options: SuperviseOptions): Promise<void> {
   const { root, stay, log, executable } = options;
   const own: Build = { version: options.version, records: REQUEST_VERSION };
-  using lock = await takeLock(root, stay, options.signal);
+  using lock = await takeLock(root, stay ? own : undefined, options.signal);
   if (lock === undefined) {
     log.debug('another supervisor lives', { root });
     return;
@@ -99,9 +104,16 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   noteRecords(root);
   log.info('supervisor starts', { root, pid: process.pid, version: own.version });
   const relieved = new AbortController();
-  const isOurs = ({ by }: Asked): boolean => {
-    if (by === undefined || !makesRoom(own, by, () => isExecutableReplaced(executable))) return true;
-    if (!relieved.signal.aborted) log.info('another build takes over', { version: by.version });
+  const isRelievedBy = ({ request, by }: Asked): boolean => {
+    if (by === undefined) return false;
+    const isReplaced = (): boolean => isExecutableReplaced(executable);
+    if (request.op === 'relieve') return !stay && makesRoomForService(own, by, isReplaced);
+    return makesRoom(own, by, isReplaced);
+  };
+  const isOurs = (asked: Asked): boolean => {
+    if (!isRelievedBy(asked)) return true;
+    const who = asked.request.op === 'relieve' ? 'the service takes over' : 'another build takes over';
+    if (!relieved.signal.aborted) log.info(who, { version: asked.by?.version ?? '' });
     // Nobody finds us any more; and who sees that waits for the lock.
     removeSync(rootPaths(root).requests);
     removeSync(rootPaths(root).socket);
@@ -127,15 +139,35 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
   }
 }
 
-async function takeLock(root: string, stay: boolean, signal: AbortSignal): Promise<FileLock | undefined> {
+/** `service`: asks whoever has it to make room, and waits for as long as it takes; else undefined where somebody has it. */
+async function takeLock(
+  root: string,
+  service: Build | undefined,
+  signal: AbortSignal,
+): Promise<FileLock | undefined> {
   const { supervisorLock, socket } = rootPaths(root);
-  const deadline = Date.now() + HANDOVER_MS;
+  let handedOverBy = Date.now() + HANDOVER_MS;
   for (;;) {
     const lock = await tryLock(supervisorLock);
     if (lock !== undefined) return lock;
-    if (!stay && (hasFact(socket) || Date.now() > deadline)) return undefined;
-    await rest(stay ? IDLE_LOOK_MS : HANDOVER_LOOK_MS, signal).catch(() => {});
+    const isServed = hasFact(socket);
+    if (service === undefined && (isServed || Date.now() > handedOverBy)) return undefined;
+    if (service !== undefined && isServed && (await relieves(root, service)))
+      handedOverBy = Date.now() + HANDOVER_MS;
+    // Others who find nobody there start one, too: who looks often comes first.
+    const isNear = Date.now() < handedOverBy;
+    await rest(isNear ? HANDOVER_LOOK_MS : SERVICE_LOOK_MS, signal).catch(() => {});
     if (signal.aborted) return undefined;
+  }
+}
+
+/** Whether who serves `root` makes room for this service, or has gone. */
+async function relieves(root: string, service: Build): Promise<boolean> {
+  try {
+    return (await askBySocket(root, { op: 'relieve' }, service, RELIEVE_MS)) === undefined;
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return false;
   }
 }
 
@@ -235,6 +267,8 @@ class Supervisor {
     // A slave that comes back, or launches, may be another process than before.
     if (request.op === 'ready' || request.op === 'run') this.#settings.forget();
     if (request.op === 'ready') return;
+    if (request.op === 'relieve')
+      throw new Fault('refused', 'this supervisor does not make room for that service');
     const keeper = this.#keepers.get(request.container);
     switch (request.op) {
       case 'run':
@@ -430,6 +464,21 @@ class Supervisor {
     }
   }
 
+  /** Of each daemon once, when what is urgent has been asked of it. */
+  async #removeStrays(engine: Engine): Promise<void> {
+    const { signal } = this.#leaving;
+    try {
+      await rest(STRAYS_AFTER_MS, signal);
+      const what = 'removing what an earlier boot has left';
+      const work = (): Promise<number> => removeStrays(engine, this.#root, signal);
+      const count = await persist(work, { what, signal, mayPass, log: this.#log });
+      if (count > 0) this.#log.info('containers of an earlier boot removed', { count });
+    } catch (error) {
+      if (!signal.aborted)
+        this.#log.warning('containers of an earlier boot could not be removed', { error: oneLine(error) });
+    }
+  }
+
   #removeDelivered(): void {
     this.#removing(() => {
       const now = Date.now();
@@ -463,18 +512,3 @@ class Supervisor {
     }
   }
 }
-  /** Of each daemon once, when what is urgent has been asked of it. */
-  async #removeStrays(engine: Engine): Promise<void> {
-    const { signal } = this.#leaving;
-    try {
-      await rest(STRAYS_AFTER_MS, signal);
-      const what = 'removing what an earlier boot has left';
-      const work = (): Promise<number> => removeStrays(engine, this.#root, signal);
-      const count = await persist(work, { what, signal, mayPass, log: this.#log });
-      if (count > 0) this.#log.info('containers of an earlier boot removed', { count });
-    } catch (error) {
-      if (!signal.aborted)
-        this.#log.warning('containers of an earlier boot could not be removed', { error: oneLine(error) });
-    }
-  }
-

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isExecutableReplaced, makesRoom } from '../../../src/supervisor/builds.ts';
+import { isExecutableReplaced, makesRoom, makesRoomForService } from '../../../src/supervisor/builds.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 const OWN = { version: '1.10.0', records: 2 };
@@ -30,6 +30,21 @@ test('none makes room for one that cannot read its records', () => {
     assert.equal(
       makesRoom(OWN, { version, records: 1 }, () => true),
       false,
+    );
+});
+
+test('one that was started on demand makes room for a service, but for one that is older, unless replaced, or could not read its records', () => {
+  for (const [version, records, isReplaced, expected] of [
+    ['1.10.0', 2, false, true],
+    ['1.10.1', 3, false, true],
+    ['1.9.9', 2, false, false],
+    ['1.9.9', 2, true, true],
+    ['2.0.0', 1, true, false],
+  ] as const)
+    assert.equal(
+      makesRoomForService(OWN, { version, records }, () => isReplaced),
+      expected,
+      version,
     );
 });
 
