@@ -12,7 +12,7 @@ import { debian } from '../support/debian.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { assertContent } from '../support/on-host.ts';
-import { debianPackage, NEEDED } from '../support/package.ts';
+import { debianPackage, NEEDED, repacked } from '../support/package.ts';
 import { allPids, argvOf, killAll } from '../support/proc.ts';
 import type { LaunchedTask, StandInSlave } from '../support/slave.ts';
 import { commandTask } from '../support/tasks.ts';
@@ -98,12 +98,11 @@ describe('the Debian package on a host', { timeout: 280_000 }, () => {
       ]);
       await output(['mount', '--bind', path, `${root}${path}`]);
     }
-    // The next release: another binary in the same package. What compresses it takes long and is not asked here.
-    const binary = await buildOf({ version: '1.0.1' });
-    await output(['dpkg-deb', '-R', deb, directory.at('next')]);
-    await output(['cp', binary, directory.at('next/usr/local/bin/deimos')]);
-    await output(['sed', '-i', 's/^Version: .*/Version: 1.0.1/', directory.at('next/DEBIAN/control')]);
-    await output(['dpkg-deb', '-Zgzip', '-z1', '--root-owner-group', '-b', directory.at('next'), next]);
+    // The next release: another binary in the same package.
+    await repacked(deb, directory.at('next'), next, {
+      binary: await buildOf({ version: '1.0.1' }),
+      version: '1.0.1',
+    });
     for (const [from, to] of [
       [deb, 'this.deb'],
       [next, 'next.deb'],
@@ -157,10 +156,12 @@ describe('the Debian package on a host', { timeout: 280_000 }, () => {
     assert.match(content('/etc/deimos.cfg') ?? '', /^\[docker\]/);
   });
 
-  it('leaves what the administrator has changed', async () => {
+  it('leaves what the administrator has changed, upgraded and installed again', async () => {
     await writeFile(`${root}/etc/mesos-slave/isolation`, 'external,own\n');
-    await dpkg('-i', '/next.deb');
-    assert.equal(content('/etc/mesos-slave/isolation'), 'external,own\n');
+    for (const what of ['upgraded', 'installed again']) {
+      await dpkg('-i', '/next.deb');
+      assert.equal(content('/etc/mesos-slave/isolation'), 'external,own\n', what);
+    }
     await writeFile(`${root}/etc/mesos-slave/isolation`, 'external\n');
   });
 

@@ -34,6 +34,7 @@ describe('the Debian package', { timeout: 280_000 }, () => {
       [
         [MODE_FILE, 'root/root', './etc/cron.d/deimos'],
         [MODE_FILE, 'root/root', './etc/deimos.cfg'],
+        [MODE_FILE, 'root/root', './lib/systemd/system/deimos.service'],
         ['-rwxr-xr-x', 'root/root', './usr/local/bin/deimos'],
         [MODE_FILE, 'root/root', './usr/share/bash-completion/completions/deimos'],
         [MODE_FILE, 'root/root', './usr/share/lintian/overrides/deimos'],

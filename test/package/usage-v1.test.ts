@@ -10,7 +10,7 @@ describe('on cgroup v1 with the driver systemd', { timeout: 290_000 }, () => {
   let task: Launched;
   before(async () => {
     directory = await tempDirectory('v1-');
-    guest = await Guest.start(directory, ['systemd.unified_cgroup_hierarchy=0']);
+    guest = await Guest.start(directory, { kernelArguments: ['systemd.unified_cgroup_hierarchy=0'] });
     await guest.startDocker('systemd');
     task = await guest.launch({ value: BUSY_THEN_QUIET, cpus: 0.5, mem: 64 }, 'quota');
   });

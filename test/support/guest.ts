@@ -8,13 +8,13 @@ import { ResourceStatistics } from '../../src/mesos/messages.ts';
 import { keepFixture } from './cgroup-fixtures.ts';
 import { busyboxTar } from './images.ts';
 import { BINARY, containerRecord, launchRecord } from './installation.ts';
-import { type Machine, startMachine } from './machine.ts';
+import { type Machine, type MachineOptions, startMachine } from './machine.ts';
 import { commandTask, type TaskOptions } from './tasks.ts';
 import type { TempDirectory } from './temp.ts';
 import { assertBetween, busyThenQuiet, FILES_SCRIPT, factsOf, parseFiles } from './usage-facts.ts';
 
 const MB = 2 ** 20;
-const IMAGE = 'busybox:test';
+export const IMAGE = 'busybox:test';
 const ROOT = '/var/lib/deimos';
 /** Everything is several times slower where the machine is emulated, and the host may be busy. */
 const STEP_TIMEOUT_S = 180;
@@ -30,11 +30,11 @@ export class Guest {
     this.#sandboxes = sandboxes;
   }
 
-  /** Boots the machine, with the built binary and an image in it. */
-  static async start(directory: TempDirectory, kernelArguments: readonly string[] = []): Promise<Guest> {
+  /** Boots the machine, with the built binary and an image in it, and what `options` has beside. */
+  static async start(directory: TempDirectory, options: MachineOptions = {}): Promise<Guest> {
     await writeFile(directory.at('busybox.tar'), await busyboxTar());
-    const files = { deimos: BINARY, 'busybox.tar': directory.at('busybox.tar') };
-    return new Guest(await startMachine({ files, kernelArguments }), directory.at('sandboxes'));
+    const files = { deimos: BINARY, 'busybox.tar': directory.at('busybox.tar'), ...options.files };
+    return new Guest(await startMachine({ ...options, files }), directory.at('sandboxes'));
   }
 
   async sh(script: string): Promise<string> {

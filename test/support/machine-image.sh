@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes what a test machine boots, in the empty directory $1: vmlinuz, initrd, root.ext4 (Debian with systemd and Docker,
-# and the agent that runs what the test says). Packages already fetched are taken from the cache in $2. Installs nothing here.
+# Makes what a test machine boots, in the empty directory $1: vmlinuz, initrd, root.ext4 (Debian with systemd and Docker, what
+# the package of Deimos needs, and the agent that runs what the test says). Packages already fetched are taken from the cache
+# in $2. Installs nothing here.
 set -eu
 made=$1
 cache=$2
@@ -20,7 +21,7 @@ mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
 echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
 # No mirror is named: debootstrap knows Debian's, or what DEBOOTSTRAP_MIRROR says.
 debootstrap --variant=minbase --cache-dir="$cache/debs" \
-  --include=systemd,systemd-sysv,dbus,kmod,iproute2,iptables,docker.io \
+  --include=systemd,systemd-sysv,dbus,kmod,iproute2,iptables,docker.io,bzip2,curl,unzip,xz-utils \
   "$suite" "$root" ${DEBOOTSTRAP_MIRROR:+"$DEBOOTSTRAP_MIRROR"} >"$made/log" 2>&1 || {
   tail -n 20 "$made/log" >&2
   exit 1

@@ -30,6 +30,24 @@ export async function makePackage(directory: string, umask = '022'): Promise<str
   return join(directory, String(made[0]));
 }
 
+/**
+ * The same package with another executable and version in it, or just without compression, which takes long to undo in an
+ * emulated machine. `directory` is made, and may be removed afterwards.
+ */
+export async function repacked(
+  deb: string,
+  directory: string,
+  to: string,
+  other?: { readonly binary: string; readonly version: string },
+): Promise<void> {
+  await output(['dpkg-deb', '-R', deb, directory]);
+  if (other !== undefined) {
+    await output(['cp', other.binary, `${directory}/usr/local/bin/deimos`]);
+    await output(['sed', '-i', `s/^Version: .*/Version: ${other.version}/`, `${directory}/DEBIAN/control`]);
+  }
+  await output(['dpkg-deb', '-Znone', '--root-owner-group', '-b', directory, to], { timeoutMs: MINUTES_MS });
+}
+
 /** The path of one; nobody writes to it. */
 export async function debianPackage(): Promise<string> {
   const hash = createHash('sha256');
