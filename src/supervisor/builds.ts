@@ -44,6 +44,11 @@ export function isExecutableReplaced(executable: string): boolean {
   return there.ino !== running.ino || there.dev !== running.dev;
 }
 
+/** Whether no file stands where the one stood that this process runs: removed, and not replaced. */
+export function isExecutableGone(executable: string): boolean {
+  return statOf(executable) === undefined;
+}
+
 function statOf(path: string): Stats | undefined {
   try {
     return statSync(path);

@@ -32,7 +32,13 @@ import {
   withdraw,
 } from '../state/store.ts';
 import { askBySocket } from './ask-by-socket.ts';
-import { type Build, isExecutableReplaced, makesRoom, makesRoomForService } from './builds.ts';
+import {
+  type Build,
+  isExecutableGone,
+  isExecutableReplaced,
+  makesRoom,
+  makesRoomForService,
+} from './builds.ts';
 import { DockerHosts } from './docker-host.ts';
 import { DockerWork } from './docker-work.ts';
 import { findableAt, LOOPBACK, listenForSlaves } from './executor-address.ts';
@@ -78,7 +84,7 @@ const FILES_TOO_FEW_MS = 10_000;
 
 export interface SuperviseOptions {
   readonly root: string;
-  /** For a service unit: wait for the lock, which one that was started on demand gives up; never end for want of work. */
+  /** For a service unit: wait for the lock, which one that was started on demand gives up; end for want of work only when our file is gone. */
   readonly stay: boolean;
   readonly log: Log;
   /** Our own, to see that it was replaced. */
@@ -129,7 +135,8 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
     const server = await serveRequests(root, { answer, isOurs }, log);
     try {
       supervisor.resume();
-      await supervisor.live(stay, signal);
+      // A service that was removed, and not stopped since tasks run, ends behind them like any other.
+      await supervisor.live(() => stay && !isExecutableGone(executable), signal);
     } finally {
       server.close();
     }
@@ -236,7 +243,7 @@ class Supervisor {
   }
 
   /** Until idle for long enough, without enough files for too long, or aborted. */
-  async live(stay: boolean, signal: AbortSignal): Promise<void> {
+  async live(stays: () => boolean, signal: AbortSignal): Promise<void> {
     let tidied = 0;
     let hadFilesAt = Date.now();
     while (!signal.aborted) {
@@ -246,7 +253,7 @@ class Supervisor {
         return;
       }
       if (this.#keepers.size > 0 || this.#accepting.size > 0) this.#busySince = Date.now();
-      else if (!stay && Date.now() - this.#busySince > IDLE_MS) return;
+      else if (Date.now() - this.#busySince > IDLE_MS && !stays()) return;
       this.#removeDelivered();
       if (Date.now() - tidied > RETENTION_EVERY_MS) {
         tidied = Date.now();
