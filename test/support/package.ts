@@ -1,4 +1,4 @@
-// The package as scripts/package makes it of this tree, kept for all tests that install it.
+// Packages as scripts/package makes them of this tree, kept for all tests that install them.
 
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, readFileSync } from 'node:fs';
@@ -10,22 +10,41 @@ import { output } from './command.ts';
 
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
 const MADE_OF = [
-  'dist/deimos',
   'debian/**',
   'docs/**',
+  'packaging/{*,rpm/*}',
   'scripts/{package,licences.ts}',
   '*.md',
+  'LICENSE',
   'example.cfg',
 ];
 const MINUTES_MS = 240_000;
 /** What it needs on a host beside what is essential, as Debian's packages. */
 export const NEEDED = ['bzip2', 'curl', 'unzip', 'xz-utils'];
 
+export type Kind = 'deb' | 'rpm';
+/** As Debian calls them. */
+export type PackageArchitecture = keyof typeof EXECUTABLES;
+
+const EXECUTABLES = { amd64: 'dist/deimos', arm64: 'dist/arm64/deimos' } as const;
+
+/** The path of what is packed; built, if it is not up to date. That for amd64 has been before any test. */
+export async function executableFor(architecture: PackageArchitecture): Promise<string> {
+  if (architecture === 'arm64')
+    await output([`${TREE}scripts/build`, '--arch', architecture], { timeoutMs: MINUTES_MS });
+  return `${TREE}${EXECUTABLES[architecture]}`;
+}
+
 /** Makes one in `directory`, whatever is there of the kind elsewhere. */
-export async function makePackage(directory: string, umask = '022'): Promise<string> {
-  const script = `umask ${umask}; exec ${TREE}scripts/package --out ${directory}`;
+export async function makePackage(
+  directory: string,
+  umask = '022',
+  kind: Kind = 'deb',
+  architecture: PackageArchitecture = 'amd64',
+): Promise<string> {
+  const script = `umask ${umask}; exec ${TREE}scripts/package ${kind} --arch ${architecture} --out ${directory}`;
   await output(['sh', '-ec', script], { timeoutMs: MINUTES_MS });
-  const made = (await readdir(directory)).filter((name) => name.endsWith('.deb'));
+  const made = (await readdir(directory)).filter((name) => name.endsWith(`.${kind}`));
   if (made.length !== 1) throw new Error(`scripts/package made ${made.length} packages`);
   return join(directory, String(made[0]));
 }
@@ -49,19 +68,19 @@ export async function repacked(
 }
 
 /** The path of one; nobody writes to it. */
-export async function debianPackage(): Promise<string> {
-  const hash = createHash('sha256');
+export async function packageOf(kind: Kind, architecture: PackageArchitecture = 'amd64'): Promise<string> {
+  const hash = createHash('sha256').update(readFileSync(await executableFor(architecture)));
   for (const file of globSync(MADE_OF, { cwd: TREE, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort())
     hash.update(`${file.slice(TREE.length)}\0`).update(readFileSync(file));
-  const kept = join(TEST_CACHE, `package-${hash.digest('hex').slice(0, 16)}`);
+  const kept = join(TEST_CACHE, `package-${architecture}-${kind}-${hash.digest('hex').slice(0, 16)}`);
   if (!existsSync(kept)) {
     await mkdir(TEST_CACHE, { recursive: true });
     const fresh = await mkdtemp(`${kept}.`);
     try {
-      await makePackage(fresh);
+      await makePackage(fresh, '022', kind, architecture);
       await rename(fresh, kept);
     } finally {
       await rm(fresh, { recursive: true, force: true });
@@ -69,4 +88,9 @@ export async function debianPackage(): Promise<string> {
   }
   const [name] = await readdir(kept);
   return join(kept, String(name));
+}
+
+/** The Debian package of this machine's architecture. */
+export async function debianPackage(): Promise<string> {
+  return await packageOf('deb');
 }
