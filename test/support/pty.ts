@@ -4,9 +4,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Argv } from './command.ts';
 
+/** What came out at once, and when: milliseconds since the program's start. */
+export interface Piece {
+  readonly atMs: number;
+  readonly text: string;
+}
+
 export interface OnTerminal extends AsyncDisposable {
   /** All that came out so far, control sequences included. */
   drawn(): string;
+  /** The same as it came. */
+  pieces(): readonly Piece[];
   press(keys: string): void;
   /** Its end, as the status that script(1) makes of it. */
   ended(): Promise<number | null>;
@@ -27,12 +35,14 @@ export function onTerminal(
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', SHELL: '/bin/sh', ...environment },
   });
   const ended = once(child, 'close');
-  let text = '';
-  child.stdout?.setEncoding('utf8').on('data', (piece: string) => {
-    text += piece;
+  const startedAt = performance.now();
+  const pieces: Piece[] = [];
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    pieces.push({ atMs: performance.now() - startedAt, text });
   });
   return {
-    drawn: () => text,
+    drawn: () => pieces.map(({ text }) => text).join(''),
+    pieces: () => pieces,
     press: (keys) => void child.stdin?.write(keys),
     ended: async () => {
       await ended;
