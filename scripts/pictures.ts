@@ -170,7 +170,7 @@ function write(name: string, text: string): void {
 function block(name: string, typed: string, text: string): void {
   const page = new URL('docs/check.md', PROJECT);
   const before = readFileSync(page, 'utf8');
-  const place = new RegExp(`(<!-- ${name}, by scripts/pictures -->\n+\`\`\`text\n)[sS]*?(^\`\`\`$)`, 'm');
+  const place = new RegExp(`(<!-- ${name}, by scripts/pictures -->\n+\`\`\`text\n)[\\s\\S]*?(^\`\`\`$)`, 'm');
   if (!place.test(before)) throw new Error(`docs/check.md has no block ${name}`);
   writeFileSync(
     page,
