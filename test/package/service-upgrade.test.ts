@@ -7,7 +7,7 @@ import { debianPackage, repacked } from '../support/package.ts';
 import { PROGRAM, ROOT, ServiceGuest } from '../support/service-guest.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
 
-describe('the package under systemd', { timeout: 290_000 }, () => {
+describe('the package under systemd', { timeout: 580_000 }, () => {
   let directory: TempDirectory;
   let host: ServiceGuest;
   before(async () => {

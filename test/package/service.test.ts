@@ -9,7 +9,7 @@ import { PROGRAM, ServiceGuest, SLAVE_CGROUP, UNTIL_TOLD } from '../support/serv
 import { commandTask } from '../support/tasks.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
 
-describe('deimos.service', { timeout: 290_000 }, () => {
+describe('deimos.service', { timeout: 580_000 }, () => {
   let directory: TempDirectory;
   let host: ServiceGuest;
   before(async () => {
