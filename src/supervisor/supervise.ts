@@ -477,7 +477,7 @@ class Supervisor {
     try {
       await rest(STRAYS_AFTER_MS, signal);
       const what = 'removing what an earlier boot has left';
-      const work = (): Promise<number> => removeStrays(engine, this.#root, signal);
+      const work = (): Promise<number> => removeStrays(engine, this.#root, this.#log, signal);
       const count = await persist(work, { what, signal, mayPass, log: this.#log });
       if (count > 0) this.#log.info('containers of an earlier boot removed', { count });
     } catch (error) {

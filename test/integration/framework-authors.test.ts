@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { bootId } from '../../src/host/processes.ts';
 import { output } from '../support/command.ts';
 import { type Host, startHost } from '../support/host.ts';
 import { derive } from '../support/images.ts';
@@ -14,6 +15,7 @@ const PAGE = new URL('../../docs/framework-authors.md', import.meta.url);
 /** As the page names them. */
 const REGISTRY = 'registry.example.com:5000';
 const ROOT = '/tmp/deimos';
+const BOOT = '8d9f1c52-6c0e-4b5b-9a53-0e3c5b6a7d10';
 const IMAGES = {
   'shop/web:1.4': ['EXPOSE 8080 8443'],
   'shop/tool:2': ['ENTRYPOINT ["tool"]'],
@@ -77,7 +79,8 @@ describe('the page for framework authors', { skip: await skipWithoutTools() }, (
     const { code, stdout, stderr } = await host.deimos(['plan'], Buffer.from(input));
     assert.deepEqual([code, stderr], [0, ''], app);
     const line = /^docker run .*$/m.exec(stdout.toString())?.[0] ?? '';
-    return await words(line.replaceAll(registry.address, REGISTRY).replaceAll(host.root, ROOT));
+    const named = line.replaceAll(registry.address, REGISTRY).replaceAll(host.root, ROOT);
+    return await words(named.replaceAll(bootId(), BOOT));
   };
 
   it('has many examples, the first in full', async () => {
