@@ -6,6 +6,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   lstatSync,
@@ -16,6 +17,7 @@ import {
   readFileSync,
   renameSync,
   type Stats,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -25,6 +27,12 @@ import { identify } from './processes.ts';
 
 /** No fact of ours is larger; container.json with its environment is the largest. */
 const FACT_BYTES_MAX = 80 * 1024 * 1024;
+
+/** Whether what is open as `fd` still stands at `path`, and has not been replaced or removed. */
+export function isSameFile(fd: number, path: string): boolean {
+  const [open, there] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })];
+  return there !== undefined && there.ino === open.ino && there.dev === open.dev;
+}
 
 /** Nothing is there; or a symlink, a socket, a device without a driver. */
 const NO_FILE: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'ENODEV'];

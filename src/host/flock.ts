@@ -4,6 +4,7 @@
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { Fault, refusal } from '../fault.ts';
+import { isSameFile } from './facts.ts';
 import { findProgram } from './programs.ts';
 import { statusOf } from './start.ts';
 
@@ -12,6 +13,8 @@ const EXIT_LOCKED = 1;
 
 export interface FileLock extends Disposable {
   readonly path: string;
+  /** Whether the file at `path` is still the one that is locked: else others lock another one. */
+  isInPlace(): boolean;
   /** Lets the lock go. Repeatable. */
   release(): void;
 }
@@ -51,5 +54,5 @@ function held(path: string, fd: number): FileLock {
     open = false;
     closeSync(fd);
   };
-  return { path, release, [Symbol.dispose]: release };
+  return { path, isInPlace: () => open && isSameFile(fd, path), release, [Symbol.dispose]: release };
 }

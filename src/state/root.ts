@@ -19,7 +19,7 @@ import { makeDirectory, readFact, writeFactSync } from '../host/facts.ts';
 import { rootPaths } from './layout.ts';
 import { REQUEST_VERSION } from './records.ts';
 
-/** Symlinks to the roots that launches on this host have used since it booted. */
+/** Symlinks to the roots that launches on this host, or its service, have used since it booted. */
 const ROOTS_IN_USE = '/run/deimos.roots';
 
 /** Releases that wrote these said nothing about it. */
@@ -130,7 +130,7 @@ export function checkRoot(root: string): string {
   return real;
 }
 
-/** Notes that launches use this root. Best effort: without it only the configured root is looked at. Repeatable. */
+/** Notes that this root is in use. Best effort: without it only the configured root is looked at. Repeatable. */
 export function noteRoot(real: string): void {
   const name = encodeURIComponent(real);
   try {

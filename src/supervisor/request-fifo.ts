@@ -4,7 +4,7 @@
 import { closeSync, constants, openSync, renameSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { errnoOf, Fault, oneLine } from '../fault.ts';
-import { putAside, removeSync, temporaryName } from '../host/facts.ts';
+import { putAside, temporaryName } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { findProgram } from '../host/programs.ts';
 import { statusOf } from '../host/start.ts';
@@ -19,6 +19,7 @@ const AT_ONCE_MAX = 1024;
 const ELSEWHERE = '{}\n';
 
 export interface RequestFifo {
+  /** Leaves its name. */
   close(): void;
 }
 
@@ -54,10 +55,7 @@ export async function serveFifo(root: string, answer: Answer, log: Log): Promise
     for (const line of lines) void take(line);
   });
   return {
-    close: () => {
-      removeSync(requests);
-      fifo.destroy();
-    },
+    close: () => void fifo.destroy(),
   };
 }
 

@@ -5,7 +5,7 @@
 import { chmodSync, closeSync, constants, openSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { errnoOf, Fault, isFault, oneLine } from '../fault.ts';
-import { putAside, removeSync } from '../host/facts.ts';
+import { isSameFile, putAside, removeSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { rootPaths } from '../state/layout.ts';
 import {
@@ -59,15 +59,19 @@ export async function serveRequests(
     await listen(server, `/proc/self/fd/${directory}/socket`);
     chmodSync(paths.socket, 0o600);
   } catch (error) {
+    if (fifo !== undefined) removeSync(paths.requests);
     fifo?.close();
     closeSync(directory);
     throw error;
   }
   return {
     close: () => {
+      // Where the root was replaced, the names are another supervisor's by now.
+      const isInPlace = isSameFile(directory, paths.supervisor);
       // The runtime unlinks the name that it bound, so the directory stays open until that is done.
       server.close(() => closeSync(directory));
-      removeSync(paths.socket);
+      const names = fifo === undefined ? [paths.socket] : [paths.socket, paths.requests];
+      if (isInPlace) for (const name of names) removeSync(name);
       fifo?.close();
       // Whoever waits for an answer asks the next supervisor.
       for (const socket of sockets) socket.destroy();

@@ -135,8 +135,9 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
     const server = await serveRequests(root, { answer, isOurs }, log);
     try {
       supervisor.resume();
-      // A service that was removed, and not stopped since tasks run, ends behind them like any other.
-      await supervisor.live(() => stay && !isExecutableGone(executable), signal);
+      // A service that was removed, and not stopped since tasks run, ends behind them like any other; so does one whose root
+      // was replaced: calls no longer find it.
+      await supervisor.live(() => stay && lock.isInPlace() && !isExecutableGone(executable), signal);
     } finally {
       server.close();
     }

@@ -3,9 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe } from 'node:test';
 import { TaskState } from '../../src/mesos/messages.ts';
+import { askBySocket } from '../../src/supervisor/ask-by-socket.ts';
 import { type Host, sandboxFile, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { assertContent, testOn } from '../support/on-host.ts';
@@ -15,7 +17,7 @@ import { commandTask } from '../support/tasks.ts';
 import { skipWithoutTools } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
-describe('a supervisor that stays', { skip: await skipWithoutTools(), timeout: 120_000 }, () => {
+describe('a supervisor that stays', { skip: await skipWithoutTools(), timeout: 240_000 }, () => {
   let host: Host;
   let slave: StandInSlave;
   const services: ChildProcess[] = [];
@@ -29,11 +31,9 @@ describe('a supervisor that stays', { skip: await skipWithoutTools(), timeout: 1
   });
   const on = (name: string, body: (host: Host) => Promise<void>): void => testOn(() => host, name, body);
 
-  const serve = (): ChildProcess => {
-    const service = spawn(host.binary, ['--config', host.configFile, 'supervise', '--stay'], {
-      stdio: 'ignore',
-      env: { PATH: '/usr/bin:/bin' },
-    });
+  const serve = (file = host.binary, root = host.root): ChildProcess => {
+    const words = ['--config', host.configFile, '--root', root, 'supervise', '--stay'];
+    const service = spawn(file, words, { stdio: 'ignore', env: { PATH: '/usr/bin:/bin' } });
     services.push(service);
     return service;
   };
@@ -88,7 +88,9 @@ describe('a supervisor that stays', { skip: await skipWithoutTools(), timeout: 1
     await isHeldBy(first);
     const task = await running();
     const second = serve();
-    await until('the second has looked', () => host.processes().some(({ pid }) => pid === second.pid));
+    const by = { version: '1.0.0', records: 1 };
+    const reply = await askBySocket(host.root, { op: 'relieve' }, by, 10_000);
+    assert.equal(reply?.ok, false);
     assert.equal((await host.deimos(['recover'])).code, 0);
     assert.equal(await holder(), first.pid);
     signalPid(first.pid ?? 0, 'SIGKILL');
@@ -97,5 +99,20 @@ describe('a supervisor that stays', { skip: await skipWithoutTools(), timeout: 1
     await end(second);
     assertContent(slave);
     assert.deepEqual(await host.leftovers(), []);
+  });
+
+  on('ends when it has nothing to do and its file, or its root, is not in its place any more', async () => {
+    const file = host.directory.at('removed');
+    await copyFile(host.binary, file);
+    const [removed, elsewhere] = [serve(file), serve(host.binary, host.directory.at('replaced'))];
+    await isHeldBy(removed);
+    const lock = host.directory.at('replaced/supervisor/lock');
+    await until('the other one serves', () => existsSync(host.directory.at('replaced/supervisor/socket')));
+    await rm(file);
+    await rename(lock, `${lock}.old`);
+    await writeFile(lock, '');
+    for (const service of [removed, elsewhere])
+      await until('it has ended', () => service.exitCode !== null, { timeoutMs: 90_000 });
+    assert.deepEqual([removed.exitCode, elsewhere.exitCode], [0, 0]);
   });
 });

@@ -3,7 +3,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isExecutableReplaced, makesRoom, makesRoomForService } from '../../../src/supervisor/builds.ts';
+import {
+  isExecutableGone,
+  isExecutableReplaced,
+  makesRoom,
+  makesRoomForService,
+} from '../../../src/supervisor/builds.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 const OWN = { version: '1.10.0', records: 2 };
@@ -53,4 +58,8 @@ test('a file is replaced by another one in its place, not by its absence', async
   assert.equal(isExecutableReplaced(process.execPath), false);
   assert.equal(isExecutableReplaced(directory.at('gone')), false);
   assert.equal(isExecutableReplaced('/bin/sh'), true);
+  assert.deepEqual(
+    [isExecutableGone(process.execPath), isExecutableGone(directory.at('gone'))],
+    [false, true],
+  );
 });
