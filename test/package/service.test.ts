@@ -34,6 +34,8 @@ describe('deimos.service', { timeout: 580_000 }, () => {
     assert.equal(await host.sh('systemctl is-enabled deimos.service'), 'enabled');
     const said = await host.sh(`${PROGRAM} check --look service`);
     assert.equal(JSON.parse(said).level, 'ok', said);
+    const elsewhere = await host.sh(`${PROGRAM} --root /run/elsewhere check --look service`);
+    assert.equal(JSON.parse(elsewhere).level, 'warning', elsewhere);
   });
 
   it('lets a task have all that it may ask for: URIs of other users’ files, archives, a hook, health, its memory’s end', async () => {

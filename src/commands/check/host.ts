@@ -10,6 +10,7 @@ import { processStat } from '../../host/processes.ts';
 import { findProgram } from '../../host/programs.ts';
 import type { Call } from '../call.ts';
 import { type Finding, failure, ok, warning } from './finding.ts';
+import { find } from './supervisor.ts';
 
 const BOUND_MS = 5_000;
 const OPTIONS = '/etc/mesos-slave';
@@ -85,14 +86,28 @@ function pidsNamed(names: RegExp): readonly number[] {
     .filter((pid) => names.test(processStat(pid)?.name ?? ''));
 }
 
-export async function service(): Promise<Finding> {
+/** One that is active may look after another root than the calls ask for, or wait for a supervisor that does not make room. */
+export async function service(call: Call): Promise<Finding> {
   const onDemand = 'the supervisor starts on demand';
   if (!isThere('/run/systemd/system')) return ok(`no systemd here: ${onDemand}`);
   if (!UNIT_DIRECTORIES.some((directory) => isThere(`${directory}/${UNIT}`)))
     return ok(`${UNIT} is not installed: ${onDemand}`);
-  const end = await runBriefly([findProgram('systemctl'), 'is-active', UNIT], BOUND_MS);
-  const said = end?.stdout.trim() ?? 'systemctl does not answer';
-  if (said === 'active') return ok(`${UNIT} is active`);
+  const show = ['show', '--property=ActiveState,MainPID', UNIT];
+  const end = await runBriefly([findProgram('systemctl'), ...show], BOUND_MS);
+  const property = (name: string): string | undefined =>
+    new RegExp(`^${name}=(.*)$`, 'm').exec(end?.stdout ?? '')?.[1];
+  const said = property('ActiveState') ?? 'not to be asked about: systemctl does not answer';
+  if (said === 'active') {
+    const found = find(call);
+    const root = found?.paths.root ?? call.configuredRoot();
+    if (found?.pid !== undefined && String(found.pid) === property('MainPID'))
+      return ok(`${UNIT} is active, and looks after ${root}`);
+    const who = found?.pid === undefined ? 'nobody' : `pid ${found.pid}`;
+    return warning(
+      `${UNIT} is active, but ${who} looks after ${root}`,
+      `\`systemctl restart ${UNIT}\`, which reads the configuration again; see that the slave calls the deimos of that unit`,
+    );
+  }
   return warning(
     `${UNIT} is ${said}: ${onDemand}, in the cgroup of the slave's unit`,
     `\`systemctl enable --now ${UNIT}\``,

@@ -19,14 +19,14 @@ const ANSWER_MS = 5_000;
 const CONNECT_MS = 2_000;
 const LOCKS: readonly LockName[] = ['launch', 'wait', 'destroy'];
 
-interface Found {
+export interface Found {
   readonly paths: RootPaths;
   /** The supervisor that holds the root's lock. */
   readonly pid: number | undefined;
 }
 
-/** undefined where no launch has made the root yet. Fault `config`. */
-function find(call: Call): Found | undefined {
+/** The root of the calls, and who looks after it; undefined where nobody has made it yet. Fault `config`. */
+export function find(call: Call): Found | undefined {
   try {
     const paths = rootPaths(checkRoot(call.configuredRoot()));
     return { paths, pid: holderOf(paths.supervisorLock) };
