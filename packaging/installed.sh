@@ -39,7 +39,7 @@ take_over() {
 }
 
 # A supervisor of another executable, of a root that is not the service's, makes room for this one with the next call, which
-# need not be long in coming: there is one only where tasks have been launched since the host booted.
+# need not be long in coming. There is nobody to be asked where no root has been in use since the host booted.
 hand_over() {
   if [ -z "$root" ] && [ -d /run/deimos.roots ]; then
     timeout 60 /usr/local/bin/deimos recover </dev/null >/dev/null 2>&1 || true

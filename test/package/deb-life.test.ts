@@ -118,8 +118,11 @@ describe('the Debian package on a host', { timeout: 280_000 }, () => {
     await output([
       'sh',
       '-c',
-      `for i in 1 2; do mount | cut -d ' ' -f 3 | grep "^${root}/" | sort -r | xargs -r umount -l; done`,
+      `for i in 1 2; do mount | cut -d ' ' -f 3 | grep "^${root}/" | sort -r | xargs -r umount -l; done
+! grep -q " ${root}/" /proc/self/mountinfo`,
     ]);
+    // Not before: of what is still mounted there the host's own would be removed.
+    await directory?.remove();
   });
 
   it('is installed: the slave is told, what it had been told is kept, and it has to be restarted', async () => {

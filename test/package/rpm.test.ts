@@ -43,7 +43,6 @@ describe('the RPM package', { timeout: 280_000 }, () => {
       .filter((line) => line.startsWith('-') && !line.includes('/usr/share/doc/'))
       .map((line) => line.replace(' root root', ''))
       .sort();
-    const withUnit = existsSync(`${TREE}debian/deimos.service`) ? [`-rw-r--r-- ${UNIT}|`] : [];
     assert.deepEqual(
       files,
       [
@@ -55,7 +54,7 @@ describe('the RPM package', { timeout: 280_000 }, () => {
         '-rw-r--r-- /usr/share/licenses/deimos/copyright|l',
         '-rw-r--r-- /usr/share/man/man5/deimos.cfg.5.gz|d',
         '-rw-r--r-- /usr/share/man/man8/deimos.8.gz|d',
-        ...withUnit,
+        `-rw-r--r-- ${UNIT}|`,
       ].sort(),
     );
     const documents = lines.filter((line) => line.includes('/usr/share/doc/deimos/docs/deimos.8.md'));
@@ -168,13 +167,9 @@ describe('the RPM package on a host', { timeout: 280_000 }, () => {
     // The next release, with other defaults and a service of systemd's. Its executable only notes how it is called.
     const staged = directory.at('staged');
     await output(['dpkg-deb', '-x', await debianPackage(), staged]);
-    const program = `case $1 in --version) echo 'deimos 1.0.1' ;; ps) echo '  "state": "running"' ;; esac\n`;
+    const program = `case $1 in --version) echo 'deimos 1.0.1' ;; ps) [ -e /run/idle ] || echo '  "state": "running"' ;; esac\n`;
     await writeFile(`${staged}/usr/local/bin/deimos`, recorder('deimos', program));
     await writeFile(`${staged}/etc/deimos.cfg`, '[state]\nroot: /elsewhere\n');
-    if (!existsSync(`${staged}${UNIT}`) && !existsSync(`${staged}${UNIT.replace('/usr', '')}`)) {
-      await mkdir(`${staged}/lib/systemd/system`, { recursive: true });
-      await writeFile(`${staged}/lib/systemd/system/deimos.service`, '[Service]\nExecStart=/bin/true\n');
-    }
     await output([`${TREE}packaging/rpm/pack`, staged, '1.0.1', 'x86_64', directory.path], {
       env: { ...process.env, SOURCE_DATE_EPOCH: '1800000000' },
     });
@@ -254,24 +249,26 @@ describe('the RPM package on a host', { timeout: 280_000 }, () => {
     await write('/usr/bin/systemctl', recorder('systemctl'));
     await chmod(`${root}/usr/bin/systemctl`, 0o755);
     const systemd = async () => (await called()).filter((line) => line.startsWith('systemctl'));
+    const preset = 'systemctl preset deimos.service';
+    const disable = 'systemctl --no-reload disable deimos.service';
+    // As where a host is only being made.
     await rpm('-i', next);
-    assert.deepEqual(await systemd(), []);
+    assert.deepEqual(await systemd(), [preset]);
     await rpm('-e', 'deimos');
-    assert.deepEqual(await systemd(), []);
+    assert.deepEqual(await systemd(), [disable]);
     await mkdir(`${root}/run/systemd/system`, { recursive: true });
+    const reload = 'systemctl daemon-reload';
     await rpm('-i', next);
-    assert.deepEqual(await systemd(), [
-      'systemctl daemon-reload',
-      'systemctl preset deimos.service',
-      'systemctl try-restart deimos.service',
-    ]);
+    const enabled = 'systemctl -q is-enabled deimos.service';
+    assert.deepEqual(await systemd(), [preset, reload, enabled, 'systemctl restart deimos.service']);
     await rpm('--reinstall', next);
-    assert.deepEqual(await systemd(), ['systemctl daemon-reload', 'systemctl try-restart deimos.service']);
+    assert.deepEqual(await systemd(), [reload, 'systemctl try-restart deimos.service']);
     await rpm('-e', 'deimos');
-    assert.deepEqual(await systemd(), [
-      'systemctl --no-reload disable deimos.service',
-      'systemctl stop deimos.service',
-      'systemctl daemon-reload',
-    ]);
+    assert.deepEqual(await systemd(), [disable, reload]);
+    await rpm('-i', next);
+    await systemd();
+    await write('/run/idle', '');
+    await rpm('-e', 'deimos');
+    assert.deepEqual(await systemd(), [disable, 'systemctl stop deimos.service', reload]);
   });
 });

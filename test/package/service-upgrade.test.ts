@@ -46,6 +46,7 @@ describe('the package under systemd', { timeout: 580_000 }, () => {
     assert.notEqual(await host.served(), before);
     await host.tell(task);
     await host.assertWhole(task);
+    await host.running();
     await host.slave.stop();
     await host.sh('dpkg -P deimos');
     assert.deepEqual(await host.supervisors(), []);
