@@ -137,7 +137,10 @@ export class Handover {
         const began = alignEnds(window, all) ?? window.length - overlapWithTail(window, all);
         return await this.#goLive(this.#windowAt + began);
       }
-      if (outcome === 'failed') {
+      // Docker (20.10) takes a container's lock to end it, waits for what an attach has not been read of, and says nothing of its
+      // log or of anything else meanwhile: each would wait for the other. What is held back is in the log, too.
+      if (outcome === 'hung' && this.isFull) return this.#attach.cut();
+      if (outcome === 'failed' || outcome === 'hung') {
         pauseMs = Math.min(pauseMs * 2, LOOK_PAUSE_MS_MAX);
         continue;
       }
@@ -208,8 +211,8 @@ export class Handover {
     this.#log.debug('output joined', { stream: this.#lane.stream, position: this.#lane.position });
   }
 
-  /** `of-no-use`: it does not go on from where the file ends. `failed`: it may be read later. */
-  async #readLog(): Promise<'read' | 'of-no-use' | 'failed'> {
+  /** `of-no-use`: it does not go on from where the file ends. `failed`: it may be read later; `hung`: Docker has said nothing. */
+  async #readLog(): Promise<'read' | 'of-no-use' | 'failed' | 'hung'> {
     try {
       const goesOn = await this.#takeUp((appended) => this.#see(appended), this.#signal);
       return goesOn ? 'read' : 'of-no-use';
@@ -218,7 +221,7 @@ export class Handover {
       if (!isFault(error, 'docker', 'timeout', 'not-found') && !mayPass(error)) throw error;
       // The attach ends as well if Docker is away for good.
       this.#log.debug('the log could not be read', { error: oneLine(error) });
-      return 'failed';
+      return isFault(error, 'timeout') ? 'hung' : 'failed';
     }
   }
 

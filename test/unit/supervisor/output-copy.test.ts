@@ -333,6 +333,39 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     assert.equal(file.toString(), lines);
   });
 
+  it('lets go of an attach that is not read while Docker, ending the container, waits for that and says nothing of its log', async () => {
+    await using directory = await tempDirectory();
+    const lines = numbered(400_000);
+    const world = new World(directory, Buffer.from(lines));
+    const { docker } = world;
+    await world.open();
+    docker.emit(5000);
+    await until('some of it', () => world.size() === 5000);
+    await world.kill();
+    const [attach, readLog] = [docker.attach.bind(docker), docker.readLog.bind(docker)];
+    const ending = { waitsForReader: false };
+    docker.attach = async () => {
+      const attachment = await attach();
+      const close = () => {
+        attachment.close();
+        if (ending.waitsForReader) docker.end();
+        ending.waitsForReader = false;
+      };
+      return { ...attachment, close };
+    };
+    docker.readLog = (query) => {
+      if (ending.waitsForReader) throw new Fault('timeout', 'Docker says nothing more');
+      return readLog(query);
+    };
+    ending.waitsForReader = true;
+    docker.emit(1_500_000);
+    await world.open();
+    docker.emit(1_500_000);
+    const { report, file } = await world.finish();
+    assert.deepEqual(report, { lost: [] });
+    assert.equal(file.toString(), lines);
+  });
+
   it('of one stream is not said to lack anything because the place of the other one is still looked for', async () => {
     await using directory = await tempDirectory();
     const world = new World(directory, Buffer.from(numbered(1_000)));
