@@ -3,12 +3,7 @@
 // (a cursor that moves, a screen that is cleared) is refused. Pure.
 
 import { widthOf } from '../src/terminal/text.ts';
-
-/** What came out at once, and when. */
-export interface Piece {
-  readonly atMs: number;
-  readonly text: string;
-}
+import type { Piece } from '../test/support/pty.ts';
 
 export interface Terminal {
   /** For those who do not see it. */

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type { Guest } from './guest.ts';
-import type { RunAnswer, SlaveConfig, SlaveEvent, TerminationSeen, Update } from './slave-protocol.ts';
+import { slaveConfig } from './slave.ts';
+import type { RunAnswer, SlaveEvent, TerminationSeen, Update } from './slave-protocol.ts';
 import type { TaskToRun } from './tasks.ts';
 import type { UnitOrder } from './unit-slave.ts';
 import { until } from './until.ts';
@@ -53,27 +54,15 @@ export class MachineSlave {
 
   /** Installs the unit and starts it; its containerizer is `program`. */
   async install(program: string): Promise<void> {
-    const config: SlaveConfig = {
+    const options = {
       containerizer: program,
-      version: '0.28.3',
       workDirectory: WORK,
-      withoutSsl: false,
-      ip: '127.0.0.1',
-      port: PORT,
-      slaveId: `${this.#id}-S0`,
       environment: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-      launchEnvironment: {},
-      registrationTimeoutMs: 60_000,
       reregistrationTimeoutMs: 2_000 * SLOWER,
       shutdownGraceMs: 5_000 * SLOWER,
-      recoveryTimeout: '15mins',
-      usageEveryMs: 0,
-      stdinByteMs: undefined,
       leakDescriptors: true,
-      acks: 'send',
-      held: [],
-      doorPort: undefined,
     };
+    const config = slaveConfig(options, { slaveId: `${this.#id}-S0`, port: PORT });
     await this.#guest.sh(`mkdir -p ${DIRECTORY}/orders ${DIRECTORY}/answers ${WORK}
 cat >${DIRECTORY}/config.json <<'CONFIG'
 ${JSON.stringify(config)}
@@ -130,7 +119,7 @@ cat answers/${name}`);
     return this.#events;
   }
 
-  /** What a real slave would have suffered from, and calls that did not end as they should. */
+  /** What a real slave would have suffered from. */
   async complaints(): Promise<readonly string[]> {
     const events = await this.events();
     return events.flatMap((event) => (event.type === 'violation' ? [event.text] : []));

@@ -66,6 +66,37 @@ export interface SlaveOptions {
   readonly doorPort?: number;
 }
 
+/** What its process is told; what `options` does not say is as it usually is. */
+export function slaveConfig(
+  options: SlaveOptions,
+  { slaveId, port }: Pick<SlaveConfig, 'slaveId' | 'port'>,
+): SlaveConfig {
+  return {
+    containerizer: options.containerizer,
+    version: options.version ?? '0.28.3',
+    workDirectory: options.workDirectory,
+    ip: options.ip ?? '127.0.0.1',
+    withoutSsl: options.withoutSsl ?? false,
+    port,
+    slaveId,
+    environment: options.environment ?? {
+      LIBPROCESS_IP: '127.0.0.1',
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    },
+    launchEnvironment: options.launchEnvironment ?? {},
+    registrationTimeoutMs: options.registrationTimeoutMs ?? 60_000,
+    reregistrationTimeoutMs: options.reregistrationTimeoutMs ?? 2_000,
+    shutdownGraceMs: options.shutdownGraceMs ?? 5_000,
+    recoveryTimeout: options.recoveryTimeout ?? '15mins',
+    usageEveryMs: options.usageEveryMs ?? 0,
+    stdinByteMs: options.stdinByteMs,
+    leakDescriptors: options.leakDescriptors ?? false,
+    acks: options.acks ?? 'send',
+    held: [],
+    doorPort: options.doorPort,
+  };
+}
+
 export interface FinishedCall extends Call {
   /** undefined while it runs. */
   readonly end: CallEnd | undefined;
@@ -179,30 +210,10 @@ export class StandInSlave implements AsyncDisposable {
   }
 
   #config(): SlaveConfig {
-    const { options } = this;
     return {
-      containerizer: options.containerizer,
-      version: options.version ?? '0.28.3',
-      workDirectory: options.workDirectory,
-      ip: options.ip ?? '127.0.0.1',
-      withoutSsl: options.withoutSsl ?? false,
-      port: this.#port,
-      slaveId: this.slaveId,
-      environment: options.environment ?? {
-        LIBPROCESS_IP: '127.0.0.1',
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      },
-      launchEnvironment: options.launchEnvironment ?? {},
-      registrationTimeoutMs: options.registrationTimeoutMs ?? 60_000,
-      reregistrationTimeoutMs: options.reregistrationTimeoutMs ?? 2_000,
-      shutdownGraceMs: options.shutdownGraceMs ?? 5_000,
-      recoveryTimeout: options.recoveryTimeout ?? '15mins',
-      usageEveryMs: options.usageEveryMs ?? 0,
-      stdinByteMs: options.stdinByteMs,
-      leakDescriptors: options.leakDescriptors ?? false,
+      ...slaveConfig(this.options, { slaveId: this.slaveId, port: this.#port }),
       acks: this.#acks,
       held: [...this.#holding],
-      doorPort: options.doorPort,
     };
   }
 

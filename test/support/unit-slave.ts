@@ -10,7 +10,6 @@
 
 import {
   appendFileSync,
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -60,4 +59,3 @@ setInterval(() => {
     rmSync(join(orders, name));
   }
 }, LOOK_MS);
-if (!existsSync(events)) writeFileSync(events, '');

@@ -105,10 +105,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     await using directory = await tempDirectory();
     const stream = Buffer.from('ok\n'.repeat(4000));
     const world = new World(directory, stream);
-    await world.open();
-    world.docker.emit(3000);
-    await until('some of it', () => world.size() === 3000);
-    await world.kill();
+    await world.diesAfter(3000);
     world.docker.emit(1500);
     await world.open();
     world.docker.emit(300);
@@ -161,10 +158,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     await using directory = await tempDirectory();
     const lines = numbered(3000);
     const world = new World(directory, Buffer.from(lines));
-    await world.open();
-    world.docker.emit(20_000);
-    await until('some of it', () => world.size() === 20_000);
-    await world.kill();
+    await world.diesAfter(20_000);
     world.docker.emit(2000);
     world.docker.rotate(500);
     const { report, file } = await world.finish();
@@ -177,10 +171,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = numbered(60_000);
     const world = new World(directory, Buffer.from(lines));
     const { docker } = world;
-    await world.open();
-    docker.emit(20_000);
-    await until('some of it', () => world.size() === 20_000);
-    await world.kill();
+    await world.diesAfter(20_000);
     const [attach, readLog] = [docker.attach.bind(docker), docker.readLog.bind(docker)];
     let isFree = true;
     docker.attach = async () => {
@@ -284,10 +275,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = numbered(3000);
     const world = new World(directory, Buffer.from(lines));
     const { docker } = world;
-    await world.open();
-    docker.emit(5000);
-    await until('some of it', () => world.size() === 5000);
-    await world.kill();
+    await world.diesAfter(5000);
     await sleep(1100);
     docker.emit(5000);
     const attach = docker.attach.bind(docker);
@@ -314,10 +302,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = numbered(200_000);
     const world = new World(directory, Buffer.from(lines));
     const { docker } = world;
-    await world.open();
-    docker.emit(5000);
-    await until('some of it', () => world.size() === 5000);
-    await world.kill();
+    await world.diesAfter(5000);
     const readLog = docker.readLog.bind(docker);
     let failures = 12;
     docker.readLog = (query) => {
@@ -338,10 +323,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = numbered(400_000);
     const world = new World(directory, Buffer.from(lines));
     const { docker } = world;
-    await world.open();
-    docker.emit(5000);
-    await until('some of it', () => world.size() === 5000);
-    await world.kill();
+    await world.diesAfter(5000);
     const [attach, readLog] = [docker.attach.bind(docker), docker.readLog.bind(docker)];
     const ending = { waitsForReader: false };
     docker.attach = async () => {
@@ -572,10 +554,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = Buffer.from(`${numbered(100)}caf\xe9\n${later}`, 'latin1');
     const world = new World(directory, lines, 'json-file');
     world.keepText();
-    await world.open();
-    world.docker.emit(1_500);
-    await until('some of it', () => world.size() === 1_500);
-    await world.kill();
+    await world.diesAfter(1_500);
     await sleep(5);
     world.docker.emit(200);
     await world.open();
@@ -644,10 +623,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const lines = numbered(3000);
     const open = lines.indexOf('number 700\n') + 'nu'.length;
     const world = new World(directory, Buffer.from(lines));
-    await world.open();
-    world.docker.emit(open);
-    await until('some of it', () => world.size() === open);
-    await world.kill();
+    await world.diesAfter(open);
     await sleep(1100);
     world.docker.end();
     world.docker.rotate(3000 - 700);
@@ -664,10 +640,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
     const [before, long] = [numbered(100), `${'x'.repeat(20_000)}\n`];
     const after = numbered(2100).slice(before.length);
     const world = new World(directory, Buffer.from(before + long + after));
-    await world.open();
-    world.docker.emit(before.length);
-    await until('some of it', () => world.size() === before.length);
-    await world.kill();
+    await world.diesAfter(before.length);
     await sleep(1100);
     world.docker.end();
     world.docker.rotate(2001);
@@ -772,10 +745,7 @@ describe('the copy of a stream', { timeout: 120_000 }, () => {
       failed.push(what);
       throw new Fault('config', `${what}: not the key of the certificate`, new TlsFileError('mismatch'));
     };
-    await world.open();
-    docker.emit(1000);
-    await until('some of it', () => world.size() === 1000);
-    await world.kill();
+    await world.diesAfter(1000);
     docker.isAlive = async () => {
       exchanged('isAlive');
       return await isAlive();
@@ -906,6 +876,14 @@ class World {
   #crash(lines: number): void {
     this.crashes.push({ fileBytes: this.size(), emitted: this.docker.emitted });
     this.docker.crash(lines);
+  }
+
+  /** The container writes so many bytes, and the process that has copied them is killed. */
+  async diesAfter(bytes: number): Promise<void> {
+    await this.open();
+    this.docker.emit(bytes);
+    await until('some of it', () => this.size() === bytes);
+    await this.kill();
   }
 
   async finish(): Promise<{ report: OutputReport; file: Buffer }> {
