@@ -13,12 +13,14 @@ import {
   toIniPackageText,
 } from './ini-text.ts';
 import { canonicalKey, findEntry, interpolate } from './interpolate.ts';
+import { openKeys, readCapabilities, readImages, readOptionNames, readPrefixes } from './policy-values.ts';
 import {
   CONFIG_KEYS,
   type Config,
   type ConfigWarning,
   DEFAULT_CONFIG,
   type KeyName,
+  type Policy,
   type SectionName,
 } from './schema.ts';
 import {
@@ -40,6 +42,8 @@ const MAX_KEEP_SECONDS = 3650 * 86_400;
 /** Below this Docker's log could not hold what is held back while it is joined to the output after a crash. */
 const MIN_LOG_SIZE_BYTES = 1024 ** 2;
 const MAX_LOG_SIZE_BYTES = 1024 ** 4;
+/** Of [policy]; more is no bound. */
+const MAX_BOUND_BYTES = 1024 ** 5;
 
 // The short forms that the docker CLI knows. Keys have no case, so -D and -H are d and h here.
 const DOCKER_SHORT: Readonly<Record<string, string>> = {
@@ -73,7 +77,9 @@ export function parseConfig(text: string, file: string): ParsedConfig {
   };
   const value = reader(sections, file, warn);
   const config = assemble(value, readDocker(sections, value));
+  refuseUnknownRules(sections, file);
   warnUnknown(sections, warn);
+  warnOpen(sections, config.policy, warn);
   return { config, warnings: warnings.sort((a, b) => a.line - b.line) };
 }
 
@@ -150,6 +156,7 @@ function assemble(value: ValueReader, docker: Config['docker']): Config {
       environment: value('hooks', 'environment', readNames) ?? d.hooks.environment,
     },
     uris: { unpack: value('uris', 'unpack', readBoolean) ?? d.uris.unpack },
+    policy: assemblePolicy(value),
     log: given({
       console: value('log', 'console', readLevel) ?? d.log.console,
       syslog: value('log', 'syslog', readLevel) ?? d.log.syslog,
@@ -159,6 +166,27 @@ function assemble(value: ValueReader, docker: Config['docker']): Config {
       keepSeconds:
         value('state', 'keep', (raw) => readDuration(raw, MAX_KEEP_SECONDS)) ?? d.state.keepSeconds,
     },
+  };
+}
+
+function assemblePolicy(value: ValueReader): Policy {
+  const d = DEFAULT_CONFIG.policy;
+  const bytes = (text: string): number | undefined => readSize(text, 0, MAX_BOUND_BYTES);
+  return {
+    privileged: value('policy', 'privileged', readBoolean) ?? d.privileged,
+    hostNetwork: value('policy', 'host_network', readBoolean) ?? d.hostNetwork,
+    hostPid: value('policy', 'host_pid', readBoolean) ?? d.hostPid,
+    hostIpc: value('policy', 'host_ipc', readBoolean) ?? d.hostIpc,
+    hostUts: value('policy', 'host_uts', readBoolean) ?? d.hostUts,
+    devices: value('policy', 'devices', readBoolean) ?? d.devices,
+    ...given({
+      capabilities: value('policy', 'capabilities', readCapabilities),
+      volumes: value('policy', 'volumes', readPrefixes),
+      images: value('policy', 'images', readImages),
+      options: value('policy', 'options', readOptionNames),
+      maxUriBytes: value('policy', 'max_uri_bytes', bytes),
+      maxUnpackedBytes: value('policy', 'max_unpacked_bytes', bytes),
+    }),
   };
 }
 
@@ -185,6 +213,24 @@ function readDocker(sections: Sections, value: ValueReader): Config['docker'] {
 function readDockerValue(text: string, note: Note): readonly string[] {
   const words = readWords(text, note) ?? [];
   return words.map((word) => (/^(?:true|false)$/i.test(word) ? word.toLowerCase() : word));
+}
+
+/** A rule that has a slip of the pen in its name would be one that nobody keeps. */
+function refuseUnknownRules(sections: Sections, file: string): void {
+  for (const [key, { line }] of sections.get('policy')?.entries ?? []) {
+    if (CONFIG_KEYS.policy.some((known) => known === canonicalKey(key))) continue;
+    throw new Fault(
+      'config',
+      `${file}:${line}: policy: there is no rule ${shorten(key)}; known are ${CONFIG_KEYS.policy.join(', ')}`,
+    );
+  }
+}
+
+function warnOpen(sections: Sections, policy: Policy, warn: (line: number, text: string) => void): void {
+  const open = openKeys(policy);
+  const section = sections.get('policy');
+  if (section === undefined || open.length === 0) return;
+  warn(section.line, `[policy] can be got round by tasks while it has no rule for: ${open.join(', ')}`);
 }
 
 function warnUnknown(sections: Sections, warn: (line: number, text: string) => void): void {

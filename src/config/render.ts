@@ -25,7 +25,7 @@ export function renderConfig(config: Config, path?: string): string {
 }
 
 function valuesOf(config: Config): Values {
-  const { index, image, options, limits, containers, executor, hooks, uris, log, state } = config;
+  const { index, image, options, limits, containers, executor, hooks, uris, policy, log, state } = config;
   return {
     'docker.index': {
       index: index.index,
@@ -45,9 +45,27 @@ function valuesOf(config: Config): Values {
     executor: { port: executor.port },
     hooks: { onlaunch: hooks.onlaunch, ondestroy: hooks.ondestroy, environment: hooks.environment },
     uris: { unpack: uris.unpack },
+    policy: {
+      privileged: policy.privileged,
+      capabilities: policy.capabilities,
+      host_network: policy.hostNetwork,
+      host_pid: policy.hostPid,
+      host_ipc: policy.hostIpc,
+      host_uts: policy.hostUts,
+      devices: policy.devices,
+      volumes: policy.volumes,
+      images: policy.images,
+      options: policy.options,
+      max_uri_bytes: sizeText(policy.maxUriBytes),
+      max_unpacked_bytes: sizeText(policy.maxUnpackedBytes),
+    },
     log: { console: log.console?.toUpperCase(), syslog: log.syslog?.toUpperCase() },
     state: { root: state.root, keep: state.keepSeconds },
   };
+}
+
+function sizeText(bytes: number | undefined): string | undefined {
+  return bytes === undefined ? undefined : formatSize(bytes);
 }
 
 function line(key: string, value: Value): string {

@@ -32,8 +32,31 @@ export interface Config {
     readonly environment: readonly string[];
   };
   readonly uris: { readonly unpack: boolean };
+  readonly policy: Policy;
   readonly log: { readonly console?: LogLevel; readonly syslog?: LogLevel };
   readonly state: { readonly root: string; readonly keepSeconds: number };
+}
+
+/** What tasks may ask for. An absent list or bound allows everything, an empty list nothing. */
+export interface Policy {
+  readonly privileged: boolean;
+  /** Those that a task may have beyond Docker's own, without CAP_; ALL stands for all. */
+  readonly capabilities?: readonly string[];
+  readonly hostNetwork: boolean;
+  readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  readonly hostUts: boolean;
+  readonly devices: boolean;
+  /** Paths of the host, without a slash at the end, at or below which a mount's source may lie; `driver:NAME`: that driver's volumes. */
+  readonly volumes?: readonly string[];
+  /** Registries and globs: see container/policy-images.ts. */
+  readonly images?: readonly string[];
+  /** Options of `docker run`, by their long names without dashes. */
+  readonly options?: readonly string[];
+  /** For all files of a task together. */
+  readonly maxUriBytes?: number;
+  /** For all archives of a task together. */
+  readonly maxUnpackedBytes?: number;
 }
 
 export const DEFAULT_CONFIG: Config = {
@@ -47,6 +70,14 @@ export const DEFAULT_CONFIG: Config = {
   executor: {},
   hooks: { onlaunch: [], ondestroy: [], environment: [] },
   uris: { unpack: true },
+  policy: {
+    privileged: true,
+    hostNetwork: true,
+    hostPid: true,
+    hostIpc: true,
+    hostUts: true,
+    devices: true,
+  },
   log: {},
   state: { root: '/tmp/deimos', keepSeconds: 24 * 60 * 60 },
 };
@@ -64,6 +95,10 @@ export const CONFIG_KEYS = {
   executor: ['port'],
   hooks: ['onlaunch', 'ondestroy', 'environment'],
   uris: ['unpack'],
+  policy: [
+    ...['privileged', 'capabilities', 'host_network', 'host_pid', 'host_ipc', 'host_uts', 'devices'],
+    ...['volumes', 'images', 'options', 'max_uri_bytes', 'max_unpacked_bytes'],
+  ],
   log: ['console', 'syslog'],
   state: ['root', 'keep'],
 } as const;

@@ -162,7 +162,8 @@ export function readRoot(text: string): string | undefined {
     .join('/')}`;
 }
 
-function wrong(value: string, expected: string): Fault {
+/** What is thrown for a value that cannot be read. */
+export function wrong(value: string, expected: string): Fault {
   const shown = value.length > SHOWN_CHARS ? `${value.slice(0, SHOWN_CHARS)}…` : value;
   return new Fault('config', `'${escapeControl(shown)}' cannot be read; expected: ${expected}`);
 }

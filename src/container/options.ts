@@ -10,6 +10,10 @@ export interface TaskOptions {
   readonly options: readonly string[];
   /** What stood behind `//`: the argv after the image as it is. Undefined: there was no `//`. */
   readonly argv?: readonly string[];
+  /** Those of the words that are the operator's, as if they were all. */
+  readonly operators: readonly string[];
+  /** All but the options and volumes that the task asks for: the operator's, and where the task runs. */
+  readonly granted: readonly string[];
   /** One line each, for the log. */
   readonly warnings: readonly string[];
 }
@@ -62,11 +66,20 @@ export function taskOptions(task: TaskRequest, config: Config['options']): Optio
   const rest =
     argv === undefined && appendedArgv === undefined ? undefined : [...(argv ?? []), ...(appendedArgv ?? [])];
   // A later word goes before an earlier one: the fields stand behind the operator's default and before parameters.
-  const place = fields === undefined ? [] : [...fields.place, ...(config.ignore ? [] : volumes)];
-  const words = lastNetwork(isOwn ? [place, chosen, appended] : [chosen, place, appended]);
+  const place = fields?.place ?? [];
+  const fieldWords = config.ignore ? place : [...place, ...volumes];
+  const words = lastNetwork(isOwn ? [fieldWords, chosen, appended] : [chosen, fieldWords, appended]);
+  const byDefault = isOwn ? [] : chosen;
   const nul = words.concat(rest ?? []).find((word) => word.includes('\0'));
   if (nul !== undefined) return { ok: false, why: `the option ${JSON.stringify(nul)} contains a NUL` };
-  return { ok: true, options: words, ...(rest === undefined ? {} : { argv: rest }), warnings };
+  return {
+    ok: true,
+    options: words,
+    ...(rest === undefined ? {} : { argv: rest }),
+    operators: lastNetwork([byDefault, appended]),
+    granted: lastNetwork([byDefault, place, appended]),
+    warnings,
+  };
 }
 
 const NETWORK = /^--net(work)?$/;

@@ -1,7 +1,7 @@
 // The shapes of what is kept for a container, and the checks made when it is read back. A record of a version that we
 // do not know is refused as a whole; a torn one counts as absent.
 
-import type { Config } from '../config/schema.ts';
+import { type Config, DEFAULT_CONFIG } from '../config/schema.ts';
 import type { TaskRequest } from '../container/task.ts';
 import {
   OUTSIDE_CAUSES,
@@ -70,7 +70,9 @@ export function parseRequest(value: unknown, path: string): RequestRecord | unde
   }
   if (!('task' in value) || !('config' in value)) return undefined;
   // Written by ourselves, in a directory that only we can write, under this version: the shape is as declared.
-  return value as RequestRecord;
+  const request = value as RequestRecord;
+  // Releases before there was a policy wrote none.
+  return { ...request, config: { ...DEFAULT_CONFIG, ...request.config } };
 }
 
 export function parseRegistered(value: unknown): RegisteredRecord | undefined {

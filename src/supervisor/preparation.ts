@@ -6,10 +6,11 @@ import type { CreateRequest } from '../container/create-request.ts';
 import { chooseImage } from '../container/image.ts';
 import { taskOptions } from '../container/options.ts';
 import { plan } from '../container/plan.ts';
+import { judgeImage } from '../container/policy.ts';
 import type { RegistryLogin } from '../container/registry-login.ts';
 import type { Engine, EngineImageFacts } from '../docker/engine.ts';
 import { mayPass } from '../docker/faults.ts';
-import { translateOptions } from '../docker/translate.ts';
+import { type Translation, translateOptions } from '../docker/translate.ts';
 import { Fault } from '../fault.ts';
 import type { Log } from '../host/log.ts';
 import { readOsRelease } from '../host/os-release.ts';
@@ -17,6 +18,7 @@ import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { Daemon } from './docker-host.ts';
+import { heldAgainstPolicy } from './policy-check.ts';
 import { type LoginSource, pullForTask } from './task-pull.ts';
 import { urisOf } from './uris.ts';
 
@@ -50,6 +52,8 @@ export async function prepare(
   if (!options.ok) throw new Fault('refused', options.why);
   const image = chooseImage(task, config, slaveEnvironment, readOsRelease());
   if (!image.ok) throw new Fault('refused', image.why);
+  const unwanted = judgeImage(config.policy, image.image);
+  if (unwanted !== undefined) throw new Fault('refused', unwanted);
   const uris = urisOf(request);
   if (!uris.ok) throw new Fault('refused', uris.why);
 
@@ -65,12 +69,9 @@ export async function prepare(
   const name = config.containers.switchUser ? (task.command.user ?? task.user) : undefined;
   const user = name === undefined ? undefined : await lookUpUser(name, signal);
 
-  const translation =
-    options.options.length === 0
-      ? undefined
-      : await ask('translating the options', (engine) =>
-          translateOptions(options.options, image.image, engine, signal),
-        );
+  const translate = (words: readonly string[]): Promise<Translation> =>
+    ask('translating the options', (engine) => translateOptions(words, image.image, engine, signal));
+  const translation = options.options.length === 0 ? undefined : await translate(options.options);
   const look = (): Promise<EngineImageFacts | 'absent'> =>
     ask('inspecting the image', (engine) => engine.imageFacts(image.image, signal));
   const always =
@@ -104,5 +105,9 @@ export async function prepare(
   });
   if (!planned.ok) throw new Fault('refused', planned.why);
   for (const warning of planned.warnings) log.warning('plan', { warning });
-  return planned.request;
+  return await heldAgainstPolicy(
+    { policy: config.policy, request: planned.request, sandbox: task.sandbox, options, translation },
+    translate,
+    signal,
+  );
 }

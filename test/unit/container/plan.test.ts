@@ -15,7 +15,7 @@ const input = (changes: Partial<PlanInput> = {}): PlanInput => ({
   task: taskRequest({ command: { value: 'true' } }),
   config: DEFAULT_CONFIG,
   image,
-  options: { options: [], warnings: [] },
+  options: { options: [], operators: [], granted: [], warnings: [] },
   imageFacts: { exposedPorts: [], entrypoint: [], cmd: [] },
   slaveEnvironment: {},
   ...changes,
@@ -41,7 +41,13 @@ describe('what runs', () => {
     argv?: readonly string[],
   ) => {
     const task = taskRequest(command === undefined ? {} : { command });
-    const options = { options: [], warnings: [], ...(argv === undefined ? {} : { argv }) };
+    const options = {
+      options: [],
+      operators: [],
+      granted: [],
+      warnings: [],
+      ...(argv === undefined ? {} : { argv }),
+    };
     return planned({ task, options, imageFacts: facts });
   };
 
