@@ -5,7 +5,6 @@
 import type { Policy } from '../config/schema.ts';
 import { escapeControl } from '../fault.ts';
 import type { CreateBody, CreateRequest, HostConfig, Json, Mount } from './create-request.ts';
-import type { ImageRef } from './image.ts';
 import { isImageAllowed } from './policy-images.ts';
 import { saidBeyond, type Translated } from './policy-options.ts';
 
@@ -48,7 +47,7 @@ export function isRestricting(policy: Policy): boolean {
 }
 
 /** The rule about images by itself, before one is pulled. */
-export function judgeImage(policy: Policy, image: ImageRef): string | undefined {
+export function judgeImage(policy: Policy, image: string): string | undefined {
   if (policy.images === undefined || isImageAllowed(image, policy.images)) return undefined;
   return refusal(`image ${shown(image)}`, 'images', policy.images);
 }
@@ -69,7 +68,7 @@ export function judge(input: PolicyInput): PolicyAnswer {
   const { policy, request } = input;
   const host = asked(request.body.HostConfig ?? {}, input.operator?.HostConfig ?? {});
   const why =
-    judgeImage(policy, request.body.Image as ImageRef) ??
+    images(policy, request.body.Image, host) ??
     privileged(policy, host) ??
     capabilities(policy, host) ??
     namespaces(policy, host) ??
@@ -94,6 +93,11 @@ function asked(host: HostConfig, own: HostConfig): HostConfig {
 /** Both are of the same CLI, which writes keys in one order. */
 function same(a: Json, b: Json | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function images(policy: Policy, image: string, host: HostConfig): string | undefined {
+  const mounted = (host.Mounts ?? []).filter(({ Type }) => Type === 'image');
+  return first([image, ...mounted.map(({ Source }) => Source ?? '')], (one) => judgeImage(policy, one));
 }
 
 function privileged(policy: Policy, host: HostConfig): string | undefined {
@@ -168,7 +172,7 @@ function volumes({ policy, resolved, sandbox }: PolicyInput, host: HostConfig): 
       case 'bind':
         return path(Source);
       case 'image':
-        return judgeImage(policy, Source as ImageRef);
+        return undefined;
       case 'volume': {
         const config = isRecord(VolumeOptions) ? VolumeOptions.DriverConfig : undefined;
         if (!isRecord(config)) return undefined;

@@ -2,6 +2,7 @@
 // operator's own options come to, where host paths lead), and refuses what it refuses. Nothing is done where the
 // configuration has no rule.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Policy } from '../config/schema.ts';
 import type { CreateRequest } from '../container/create-request.ts';
 import type { TaskOptions } from '../container/options.ts';
@@ -10,10 +11,8 @@ import type { Translation } from '../docker/translate.ts';
 import { Fault } from '../fault.ts';
 import { whereItLeads } from '../host/real-path.ts';
 
-export interface PolicyCheck {
+export interface PolicyTerms {
   readonly policy: Policy;
-  /** What Docker is to be asked for. */
-  readonly request: CreateRequest;
   readonly sandbox: string;
   readonly options: TaskOptions;
   /** What the options come to; undefined where there are none. */
@@ -21,32 +20,34 @@ export interface PolicyCheck {
 }
 
 /**
- * The request as Docker may have it: the same, but that under a rule about volumes host paths stand without links in
- * them. Fault `refused` with the line that names the rule; and the Faults of `translate`, and of looking up paths.
+ * Holds a request against the policy: as Docker may have it, the same but that under a rule about volumes host paths
+ * stand without links in them. Fault `refused` with the line that names the rule, and the Faults of looking up paths.
  */
-export async function heldAgainstPolicy(
-  { policy, request, sandbox, options, translation }: PolicyCheck,
+export type PolicyCheck = (request: CreateRequest, signal: AbortSignal) => Promise<CreateRequest>;
+
+/** Made once for a task. Faults of `translate`. */
+export async function policyCheck(
+  { policy, sandbox, options, translation }: PolicyTerms,
   translate: (words: readonly string[]) => Promise<Translation>,
-  signal: AbortSignal,
-): Promise<CreateRequest> {
-  if (!isRestricting(policy)) return request;
+): Promise<PolicyCheck> {
+  if (!isRestricting(policy)) return async (request) => request;
   const known = (words: readonly string[]): Promise<Translation> =>
-    translation !== undefined && String(words) === String(options.options)
+    translation !== undefined && isDeepStrictEqual(words, options.options)
       ? Promise.resolve(translation)
       : translate(words);
   const operator = options.operators.length === 0 ? undefined : await known(options.operators);
-  const isAsking = translation !== undefined && String(options.granted) !== String(options.options);
-  const input = {
-    ...{ policy, request, sandbox },
+  const isAsked = policy.options !== undefined && translation !== undefined;
+  const terms = {
+    ...{ policy, sandbox },
     operator: operator?.request.body,
-    words:
-      policy.options !== undefined && isAsking
-        ? { all: translation, granted: await known(options.granted) }
-        : undefined,
+    words: isAsked ? { all: translation, granted: await known(options.granted) } : undefined,
   };
-  const resolved = new Map<string, string>();
-  for (const path of pathsToResolve(input)) resolved.set(path, await whereItLeads(path, signal));
-  const answer = judge({ ...input, resolved });
-  if (!answer.ok) throw new Fault('refused', answer.why);
-  return answer.request;
+  return async (request, signal) => {
+    const resolved = new Map<string, string>();
+    for (const path of pathsToResolve({ ...terms, request }))
+      resolved.set(path, await whereItLeads(path, signal));
+    const answer = judge({ ...terms, request, resolved });
+    if (!answer.ok) throw new Fault('refused', answer.why);
+    return answer.request;
+  };
 }

@@ -18,7 +18,7 @@ import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { Daemon } from './docker-host.ts';
-import { heldAgainstPolicy } from './policy-check.ts';
+import { policyCheck } from './policy-check.ts';
 import { type LoginSource, pullForTask } from './task-pull.ts';
 import { urisOf } from './uris.ts';
 
@@ -72,6 +72,12 @@ export async function prepare(
   const translate = (words: readonly string[]): Promise<Translation> =>
     ask('translating the options', (engine) => translateOptions(words, image.image, engine, signal));
   const translation = options.options.length === 0 ? undefined : await translate(options.options);
+  const check = await policyCheck(
+    { policy: config.policy, sandbox: task.sandbox, options, translation },
+    translate,
+  );
+  // Before anything is pulled for it; what is decided on is the request that is made of it in the end.
+  if (translation !== undefined) await check(translation.request, signal);
   const look = (): Promise<EngineImageFacts | 'absent'> =>
     ask('inspecting the image', (engine) => engine.imageFacts(image.image, signal));
   const always =
@@ -105,9 +111,5 @@ export async function prepare(
   });
   if (!planned.ok) throw new Fault('refused', planned.why);
   for (const warning of planned.warnings) log.warning('plan', { warning });
-  return await heldAgainstPolicy(
-    { policy: config.policy, request: planned.request, sandbox: task.sandbox, options, translation },
-    translate,
-    signal,
-  );
+  return await check(planned.request, signal);
 }

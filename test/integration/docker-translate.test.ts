@@ -5,11 +5,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { parseReference } from '../../src/container/image.ts';
+import { saidBeyond } from '../../src/container/policy-options.ts';
 import { Engine } from '../../src/docker/engine.ts';
 import { translateOptions } from '../../src/docker/translate.ts';
 import { isFault } from '../../src/fault.ts';
 import { identify } from '../../src/host/processes.ts';
 import { findProgram } from '../../src/host/programs.ts';
+import { outcomeOf } from '../support/command.ts';
 import { DOCKER_CLI, type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
 import { skipWithoutTools } from '../support/tools.ts';
@@ -19,6 +21,68 @@ const never = new AbortController().signal;
 const answer = parseReference('no/such-image:1');
 assert.ok(answer.ok);
 const image = answer.image;
+
+/** Of the client that attaches, or not taken from a task. */
+const NOT_OF_THE_CONTAINER: readonly string[] = [
+  ...['attach', 'detach', 'detach-keys', 'sig-proxy', 'disable-content-trust', 'quiet', 'help'],
+  ...['cidfile', 'use-api-socket'],
+];
+/** By what the CLI's help calls the value of an option. */
+const VALUES: Readonly<Record<string, string>> = {
+  ...{
+    int: '5',
+    uint: '5',
+    uint16: '100',
+    bytes: '10m',
+    duration: '1s',
+    decimal: '1',
+    map: 'net.a=b',
+    mount: 'type=tmpfs,target=/x',
+  },
+  ...{ network: 'n', ulimit: 'core=1', port: '80', 'gpu-request': 'all', ip: '1.2.3.4' },
+};
+const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  'add-host': ['--add-host=a:1.2.3.4'],
+  annotation: ['--annotation=a=b'],
+  'blkio-weight-device': ['--blkio-weight-device=/dev/null:100'],
+  cgroupns: ['--cgroupns=host'],
+  device: ['--device=/dev/null'],
+  'device-cgroup-rule': ['--device-cgroup-rule=c 1:3 r'],
+  ...Object.fromEntries(
+    ['read-bps', 'read-iops', 'write-bps', 'write-iops'].map((kind) => [
+      `device-${kind}`,
+      [`--device-${kind}=/dev/null:1`],
+    ]),
+  ),
+  dns: ['--dns=1.2.3.4'],
+  env: ['--env=a=b'],
+  'env-file': ['--env-file=/etc/os-release'],
+  expose: ['--expose=80'],
+  gpus: ['--gpus=all'],
+  ip: ['--network=n', '--ip=1.2.3.4'],
+  ip6: ['--network=n', '--ip6=::1'],
+  ipc: ['--ipc=host'],
+  isolation: ['--isolation=default'],
+  'label-file': ['--label-file=/etc/os-release'],
+  'link-local-ip': ['--network=n', '--link-local-ip=1.2.3.4'],
+  'log-opt': ['--log-opt=a=b'],
+  'mac-address': ['--network=n', '--mac-address=02:42:ac:11:00:02'],
+  'memory-swap': ['--memory=10m', '--memory-swap=100m'],
+  network: ['--network=n'],
+  'network-alias': ['--network=n', '--network-alias=a'],
+  pid: ['--pid=host'],
+  platform: ['--platform=linux/arm64'],
+  publish: ['--publish=80:80'],
+  pull: ['--pull=always'],
+  restart: ['--restart=always'],
+  'security-opt': ['--security-opt=no-new-privileges'],
+  'storage-opt': ['--storage-opt=size=1g'],
+  'stop-timeout': ['--stop-timeout=3'],
+  tmpfs: ['--tmpfs=/x'],
+  userns: ['--userns=host'],
+  uts: ['--uts=host'],
+  volume: ['--volume=/etc:/x'],
+};
 
 const skip = await skipWithoutTools();
 // Debian's, and whatever stands first in the path: on some machines a newer one.
@@ -44,6 +108,38 @@ for (const program of programs)
       }
       return assert.fail('not refused');
     };
+
+    test('every option that has an effect on a container is known by what it sets', async () => {
+      const { stdout } = await outcomeOf([program, 'run', '--help']);
+      const found = [...stdout.toString().matchAll(/^ +(?:-\w, )?--([a-z0-9-]+)(?: (\w+))? {2}/gm)];
+      const options = found.map(([, name = '', type]) => ({ name, type }));
+      assert.ok(options.length > 80, stdout.toString());
+      const nothing = await translate();
+      for (const { name, type } of options.filter((one) => !NOT_OF_THE_CONTAINER.includes(one.name))) {
+        const words = EXAMPLES[name] ?? [
+          type === undefined ? `--${name}` : `--${name}=${VALUES[type] ?? 'a'}`,
+        ];
+        try {
+          const said = saidBeyond(await translate(...words), nothing);
+          assert.ok(
+            said.some(({ options: names }) => names.includes(name)),
+            `${words}: ${JSON.stringify(said)}`,
+          );
+          assert.deepEqual(
+            said.filter(({ options: names }) => names.length === 0),
+            [],
+            String(words),
+          );
+        } catch (error) {
+          // Some are for a younger daemon than the one that is here.
+          if (
+            !isFault(error, 'refused') ||
+            !/requires API version|daemon running on windows/.test(error.message)
+          )
+            throw error;
+        }
+      }
+    });
 
     test('shares, labels, binds and capabilities arrive in the body', async () => {
       const { request, pull } = await translate(
