@@ -52,6 +52,24 @@ export function judgeImage(policy: Policy, image: string): string | undefined {
   return refusal(`image ${shown(image)}`, 'images', policy.images);
 }
 
+/**
+ * The rule about volumes for one path of the host, which may lie at or below `others` as well; all of them as `resolved`
+ * knows them.
+ */
+export function judgePath(
+  { volumes: allowed }: Policy,
+  source: string,
+  others: readonly string[],
+  resolved: ReadonlyMap<string, string>,
+): string | undefined {
+  if (allowed === undefined) return undefined;
+  const roots = [...allowed.filter(isPath), ...others].map((path) => resolved.get(path) ?? path);
+  const real = resolved.get(source) ?? source;
+  if (roots.some((root) => isAtOrBelow(real, root))) return undefined;
+  const which = real === source ? '' : `, which is ${shown(real)}`;
+  return refusal(`host path ${shown(source)}${which}`, 'volumes', allowed);
+}
+
 /** Paths of the host that have to be looked up before `judge`; none where no rule is about them. */
 export function pathsToResolve({
   policy,
@@ -153,14 +171,7 @@ function volumes({ policy, resolved, sandbox }: PolicyInput, host: HostConfig): 
   const { volumes: allowed } = policy;
   if (allowed === undefined) return undefined;
   const no = (what: string): string => refusal(what, 'volumes', allowed);
-  const roots = [...allowed.filter(isPath), sandbox].map((path) => resolved.get(path) ?? path);
-  const path = (source: string): string | undefined => {
-    const real = resolved.get(source) ?? source;
-    if (roots.some((root) => isAtOrBelow(real, root))) return undefined;
-    return no(
-      real === source ? `host path ${shown(real)}` : `host path ${shown(source)}, which is ${shown(real)}`,
-    );
-  };
+  const path = (source: string): string | undefined => judgePath(policy, source, [sandbox], resolved);
   const driver = (name: string): string | undefined =>
     ['', 'local'].includes(name) || allowed.includes(`${DRIVER}${name}`)
       ? undefined

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { errnoOf, escapeControl } from '../fault.ts';
 import { makeDirectory, readJsonFact, removeIfPossible, removeSync, writeFactSync } from './facts.ts';
 import { bootId, identify, isAlive, noted, parseNoted, processStat } from './processes.ts';
-import { underSetpriv } from './programs.ts';
+import { findProgram, underSetpriv } from './programs.ts';
 import { startProgram } from './start.ts';
 import { Tail } from './tail.ts';
 
@@ -15,10 +15,22 @@ import { Tail } from './tail.ts';
 const WORDS_MAX_BYTES = 16 * 1024;
 /** How often it is looked whether something moves. */
 const LOOK_MS = 1_000;
+/** And whether it has written too much. */
+const LOOK_AT_MOST_MS = 100;
 /** Once killed, a process is gone at once unless the kernel waits for a disk or a file server. */
 const GONE_MS = 5_000;
 /** A grandchild in a session of its own may hold our end of a pipe open. */
 const CLOSE_MS = 1_000;
+
+/** How much a child may write to disk. */
+export interface WriteBound {
+  /** No file that it writes becomes larger: the kernel ends it with SIGXFSZ, or refuses with EFBIG. */
+  readonly fileBytes: number;
+  /** Told what it has written so far, in bytes: whether that is too much. */
+  isOver(bytes: number): boolean;
+  /** What is said then. */
+  readonly words: string;
+}
 
 export interface ChildOptions {
   readonly cwd: string;
@@ -39,11 +51,13 @@ export interface ChildOptions {
   readonly boundMs?: number;
   /** It may not go without progress for longer than this; `bytes` grows while there is some, and so does its stdout. */
   readonly stall?: { readonly ms: number; readonly bytes: (pid: number) => number };
+  /** It may write no more than this; `bytes` is what it has written, asked ten times a second. */
+  readonly most?: { readonly bound: WriteBound; readonly bytes: (pid: number) => number };
 }
 
 export interface ChildEnd {
   /** By itself, or ended by us since a bound was over. */
-  readonly how: 'ended' | 'late' | 'stalled';
+  readonly how: 'ended' | 'late' | 'stalled' | 'over';
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   /** The last 16 KiB of each; empty where `output` was given. */
@@ -59,7 +73,12 @@ export async function runChild(argv: readonly string[], options: ChildOptions): 
   const { signal, output } = options;
   signal.throwIfAborted();
   makeDirectory(options.noteIn);
-  const words = underSetpriv([...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...argv]);
+  const fileBytes = options.most?.bound.fileBytes;
+  const bounded =
+    fileBytes === undefined
+      ? argv
+      : [findProgram('prlimit'), `--fsize=${fileBytes}:${fileBytes}`, '--', ...argv];
+  const words = underSetpriv([...(options.as ?? []), '--pdeathsig', 'KILL', '--', ...bounded]);
   const child = await startProgram(argv[0] ?? '', words, {
     cwd: options.cwd,
     env: options.env,
@@ -122,13 +141,23 @@ export function lastLine(words: string): string | undefined {
 export function endInWords({ how, code, signal }: ChildEnd): string {
   if (how === 'late') return 'ended at its bound';
   if (how === 'stalled') return 'ended since nothing moved';
+  if (how === 'over') return 'ended since it wrote too much';
   return signal === null ? `ended with status ${code}` : `ended by ${signal}`;
 }
 
 /** What a process has written so far, to files as well as to pipes; 0 once it is gone. */
 export function bytesWrittenBy(pid: number): number {
+  return writtenAt(`/proc/${pid}/io`);
+}
+
+/** The same by its first thread alone, without what children of it wrote that have ended. */
+export function bytesWrittenByItself(pid: number): number {
+  return writtenAt(`/proc/${pid}/task/${pid}/io`);
+}
+
+function writtenAt(path: string): number {
   try {
-    return Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? 0);
+    return Number(/^wchar: (\d+)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? 0);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return 0;
@@ -226,13 +255,13 @@ async function atMost(work: Promise<void>, ms: number): Promise<void> {
 
 interface Watch {
   /** Fulfilled when a bound is over, or with `late` when aborted. */
-  readonly over: Promise<'late' | 'stalled'>;
+  readonly over: Promise<'late' | 'stalled' | 'over'>;
   end(): void;
 }
 
 function watchOver(child: ChildProcess, options: ChildOptions, stdoutBytes: () => number): Watch {
-  const { signal, boundMs, stall } = options;
-  const { promise, resolve } = Promise.withResolvers<'late' | 'stalled'>();
+  const { signal, boundMs, stall, most } = options;
+  const { promise, resolve } = Promise.withResolvers<'late' | 'stalled' | 'over'>();
   const onAbort = (): void => resolve('late');
   if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
@@ -251,12 +280,19 @@ function watchOver(child: ChildProcess, options: ChildOptions, stdoutBytes: () =
           },
           Math.min(LOOK_MS, stall.ms),
         );
+  const lookAtMost =
+    most === undefined
+      ? undefined
+      : setInterval(() => {
+          if (most.bound.isOver(most.bytes(child.pid ?? 0))) resolve('over');
+        }, LOOK_AT_MOST_MS);
   return {
     over: promise,
     end: () => {
       signal.removeEventListener('abort', onAbort);
       clearTimeout(bound);
       clearInterval(look);
+      clearInterval(lookAtMost);
     },
   };
 }

@@ -4,7 +4,7 @@
 
 import { lstatSync, readdirSync } from 'node:fs';
 import { errnoOf, Fault } from '../fault.ts';
-import { type ChildEnd, endInWords, lastLine, runChild } from './child.ts';
+import { type ChildEnd, endInWords, lastLine, runChild, type WriteBound } from './child.ts';
 import type { Owner } from './owner.ts';
 import { rest } from './pauses.ts';
 import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
@@ -21,6 +21,8 @@ const PROXIES = /^(?:https?|ftp|all|no)_proxy$/i;
 /** curl(1), EXIT CODES: names not resolved, connections refused, broken or cut short, TLS that did not come about. */
 const CURL_MAY_PASS: readonly number[] = [5, 6, 7, 16, 18, 28, 35, 52, 55, 56, 92, 95];
 const CURL_HTTP_ERROR = 22;
+/** More bytes announced than `--max-filesize` allows. */
+const CURL_TOO_LARGE = 63;
 const HTTP_MAY_PASS: readonly string[] = ['408', '425', '429', '500', '502', '503', '504'];
 
 /** Where a file is had from, and the program that knows how. */
@@ -45,6 +47,8 @@ export interface FetchParts {
   readonly noteIn: string;
   readonly signal: AbortSignal;
   readonly stallMs?: number;
+  /** How large the file may become; absent: as large as it is. */
+  readonly bound?: WriteBound;
 }
 
 export interface Transfer {
@@ -56,8 +60,8 @@ export interface Transfer {
 
 /**
  * Makes `file`, whose directory (`directory`, relative to the working directory) is there and has nothing else in it.
- * Faults name the URI: `host` with the program's own words, `timeout` when nothing moved; the signal's reason when
- * aborted. What a failed try left is overwritten by the next.
+ * Faults name the URI: `host` with the program's own words, `timeout` when nothing moved, `refused` when it is larger than
+ * the bound; the signal's reason when aborted. What a failed try left is overwritten by the next.
  */
 export async function fetchFile(
   { source, shown }: Wanted,
@@ -67,9 +71,13 @@ export async function fetchFile(
 ): Promise<void> {
   const { signal } = parts;
   if (source.by === 'copy') await refuseUnlessRegular(source.path, shown, parts);
-  const transfer = transferOf(source, `./${directory}/${file}`, parts.slaveEnvironment);
+  const { bound } = parts;
+  const transfer = transferOf(source, `./${directory}/${file}`, parts.slaveEnvironment, bound?.fileBytes);
+  const inFull = `${parts.cwd}/${directory}`;
   for (let n = 0; ; n++) {
-    const end = await run(transfer, `${parts.cwd}/${directory}`, parts);
+    const end = await run(transfer, inFull, parts);
+    if (bound !== undefined && isTooLarge(source, end, bytesIn(inFull), bound))
+      throw new Fault('refused', `uri ${shown}: ${bound.words}`);
     if (end.how === 'ended' && end.code === 0) return;
     if (end.how === 'stalled') {
       throw new Fault(
@@ -88,6 +96,7 @@ export function transferOf(
   source: Source,
   file: string,
   slaveEnvironment: Readonly<Record<string, string>>,
+  maxBytes?: number,
 ): Transfer {
   const only = (wanted: (name: string) => boolean): Readonly<Record<string, string>> => ({
     ...CHILD_ENVIRONMENT,
@@ -108,6 +117,8 @@ export function transferOf(
           ...['--location', '--proto', '=http,https,ftp,ftps', '--proto-redir', '=http,https,ftp,ftps'],
           // Each piece into the file as it comes: the file's size tells whether something moves.
           ...['--no-buffer', '--write-out', '%{http_code}', '--output', file],
+          // Where the server says before how large it is.
+          ...(maxBytes === undefined ? [] : ['--max-filesize', String(maxBytes)]),
         ],
         input: `url = "${source.url.replace(/[\\"]/g, '\\$&')}"\n`,
         environment: withHttpProxy(only((name) => PROXIES.test(name))),
@@ -150,6 +161,7 @@ async function run(transfer: Transfer, directory: string, parts: FetchParts): Pr
     noteIn: parts.noteIn,
     signal: parts.signal,
     stall: { ms: parts.stallMs ?? FETCH_STALL_MS, bytes: () => bytesIn(directory) },
+    ...(parts.bound === undefined ? {} : { most: { bound: parts.bound, bytes: () => bytesIn(directory) } }),
   });
 }
 
@@ -165,6 +177,13 @@ async function refuseUnlessRegular(path: string, shown: string, parts: FetchPart
   });
   if (end.how !== 'ended') throw new Fault('timeout', `uri ${shown}: no answer for ${TEST_MS / 1000} s`);
   if (end.code !== 0) throw new Fault('host', `uri ${shown}: there is no regular file at ${path}`);
+}
+
+/** One that the kernel kept from growing has reached its bound, whatever its program made of that. */
+function isTooLarge(source: Source, end: ChildEnd, bytes: number, bound: WriteBound): boolean {
+  if (bound.isOver(bytes) || end.how === 'over') return true;
+  if (end.how !== 'ended' || end.code === 0) return false;
+  return bytes >= bound.fileBytes || (source.by === 'curl' && end.code === CURL_TOO_LARGE);
 }
 
 function mayPass(source: Source, end: ChildEnd): boolean {

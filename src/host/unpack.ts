@@ -2,7 +2,14 @@
 // directory by themselves; an archive that tries to leave it is refused as a whole, so that nothing of it is used.
 
 import { escapeControl, Fault } from '../fault.ts';
-import { bytesWrittenBy, type ChildEnd, endInWords, runChild } from './child.ts';
+import {
+  bytesWrittenBy,
+  bytesWrittenByItself,
+  type ChildEnd,
+  endInWords,
+  runChild,
+  type WriteBound,
+} from './child.ts';
 import type { Owner } from './owner.ts';
 import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
 
@@ -10,6 +17,8 @@ import { CHILD_ENVIRONMENT, findProgram } from './programs.ts';
 const UNPACK_STALL_MS = 60_000;
 /** unzip(1), DIAGNOSTICS: 1 is a warning, all has been unpacked. */
 const UNZIP_WARNING = 1;
+/** What a file takes on most disks beside its content, or instead of it. */
+const FILE_COSTS_BYTES = 4096;
 /** Lines of tar's that are not the reason. */
 const TAR_AFTERTHOUGHT = /Removing leading|Exiting with failure|not recoverable|Child returned/;
 
@@ -21,11 +30,14 @@ export interface UnpackParts {
   /** See ChildOptions. */
   readonly noteIn: string;
   readonly signal: AbortSignal;
+  /** How much it may become on disk; absent: as much as it is. */
+  readonly bound?: WriteBound;
 }
 
 /**
  * Unpacks `archive` into `directory`, both relative to the working directory. Files belong to the owner, none is setuid,
  * devices are refused. Faults: `refused` with the reason, without the URI; `timeout`; the signal's reason when aborted.
+ * Against the bound it is looked how much is written while that goes on, and at its end how much is on disk.
  */
 export async function unpack(
   kind: 'tar' | 'zip',
@@ -35,6 +47,15 @@ export async function unpack(
 ): Promise<void> {
   if (kind === 'tar') await untar(archive, directory, parts);
   else await unzip(archive, directory, parts);
+  const { bound } = parts;
+  if (bound?.isOver(await bytesOnDisk(directory, parts))) throw new Fault('refused', bound.words);
+}
+
+async function bytesOnDisk(directory: string, { bound: _, ...parts }: UnpackParts): Promise<number> {
+  const end = await run([findProgram('du'), '--summarize', '--block-size=1', '--', directory], parts);
+  const bytes = /^\d+/.exec(end.stdout)?.[0];
+  if (end.code !== 0 || bytes === undefined) throw failed(linesOf(end.stderr)[0], 'du', end);
+  return Number(bytes);
 }
 
 async function untar(archive: string, directory: string, parts: UnpackParts): Promise<void> {
@@ -47,7 +68,7 @@ async function untar(archive: string, directory: string, parts: UnpackParts): Pr
       ...[`--file=${archive}`, `--directory=${directory}`],
     ],
     parts,
-    (chunk) => members.take(chunk),
+    members,
   );
   members.check();
   if (end.code === 0) return;
@@ -58,10 +79,16 @@ async function untar(archive: string, directory: string, parts: UnpackParts): Pr
 
 async function unzip(archive: string, directory: string, parts: UnpackParts): Promise<void> {
   const members = new MemberNames(parts.leaves);
-  const listed = await run([findProgram('unzip'), '-Z1', archive], parts, (chunk) => members.take(chunk));
+  const { bound: _, ...unbounded } = parts;
+  const listed = await run([findProgram('unzip'), '-Z1', archive], unbounded, members);
   members.check();
   if (!wentWell(listed)) throw failed(complaintOf(listed), 'unzip', listed);
-  const end = await run([findProgram('unzip'), '-o', archive, '-d', directory], parts);
+  const end = await run(
+    [findProgram('unzip'), '-o', archive, '-d', directory],
+    parts,
+    undefined,
+    members.count,
+  );
   if (!wentWell(end)) throw failed(complaintOf(end), 'unzip', end);
 }
 
@@ -76,8 +103,12 @@ function complaintOf(end: ChildEnd): string | undefined {
 async function run(
   argv: readonly string[],
   parts: UnpackParts,
-  onStdout?: (chunk: Buffer) => void,
+  listing?: MemberNames,
+  count = 0,
 ): Promise<ChildEnd> {
+  const { bound } = parts;
+  const bytes = (pid: number): number =>
+    bytesWrittenByItself(pid) + (listing?.count ?? count) * FILE_COSTS_BYTES;
   const end = await runChild(argv, {
     cwd: parts.cwd,
     env: CHILD_ENVIRONMENT,
@@ -85,8 +116,11 @@ async function run(
     noteIn: parts.noteIn,
     signal: parts.signal,
     stall: { ms: UNPACK_STALL_MS, bytes: bytesWrittenBy },
-    ...(onStdout === undefined ? {} : { onStdout }),
+    ...(listing === undefined ? {} : { onStdout: (chunk: Buffer) => listing.take(chunk) }),
+    ...(bound === undefined ? {} : { most: { bound, bytes } }),
   });
+  if (bound !== undefined && (end.how === 'over' || end.signal === 'SIGXFSZ'))
+    throw new Fault('refused', bound.words);
   if (end.how === 'ended') return end;
   throw new Fault('timeout', `unpacking made no progress for ${UNPACK_STALL_MS / 1000} s`);
 }
@@ -106,6 +140,7 @@ function linesOf(text: string): string[] {
 class MemberNames {
   readonly #leaves: (member: string) => boolean;
   #rest = '';
+  #count = 0;
   #outside: string | undefined;
 
   constructor(leaves: (member: string) => boolean) {
@@ -116,7 +151,12 @@ class MemberNames {
     // A character cut in two between chunks is none of those that matter.
     const lines = (this.#rest + chunk.toString('latin1')).split('\n');
     this.#rest = lines.pop() ?? '';
+    this.#count += lines.length;
     this.#outside ??= lines.find(this.#leaves);
+  }
+
+  get count(): number {
+    return this.#count;
   }
 
   /** Throws Fault `refused` where one would leave the directory. */

@@ -18,7 +18,7 @@ import { persist } from '../host/pauses.ts';
 import { lookUpUser } from '../host/users.ts';
 import type { RequestRecord } from '../state/records.ts';
 import type { Daemon } from './docker-host.ts';
-import { policyCheck } from './policy-check.ts';
+import { heldFetches, policyCheck } from './policy-check.ts';
 import { type LoginSource, pullForTask } from './task-pull.ts';
 import { urisOf } from './uris.ts';
 
@@ -56,6 +56,7 @@ export async function prepare(
   if (unwanted !== undefined) throw new Fault('refused', unwanted);
   const uris = urisOf(request);
   if (!uris.ok) throw new Fault('refused', uris.why);
+  await heldFetches(request, uris.fetches, signal);
 
   const ask = <T>(what: string, work: (engine: Engine) => Promise<T>): Promise<T> =>
     persist(() => work(daemon.engine), {

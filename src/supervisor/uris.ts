@@ -6,13 +6,15 @@ import { dirname } from 'node:path';
 import { LOGIN_FILES } from '../container/registry-login.ts';
 import { type Fetch, leavesArchive, planUris, STAGING_NAME, type UrisAnswer } from '../container/uris.ts';
 import { Fault, isFault, oneLine } from '../fault.ts';
-import { endInWords, lastLine, runChild } from '../host/child.ts';
+import { endInWords, lastLine, runChild, type WriteBound } from '../host/child.ts';
 import { fetchFile } from '../host/fetch.ts';
 import type { Log } from '../host/log.ts';
 import { type Owner, ownerOf } from '../host/owner.ts';
 import { CHILD_ENVIRONMENT, findProgram } from '../host/programs.ts';
 import { unpack } from '../host/unpack.ts';
 import type { RequestRecord } from '../state/records.ts';
+import { heldFetches } from './policy-check.ts';
+import { UriBudget } from './uri-budget.ts';
 
 /** A host's line and disk are shared by all its tasks. */
 const AT_ONCE = 4;
@@ -52,18 +54,23 @@ export async function fetchUris(
   const { request, noteIn, log } = parts;
   const answer = urisOf(request);
   if (!answer.ok) throw new Fault('refused', answer.why);
-  const { fetches } = answer;
-  if (fetches.length === 0) return;
+  if (answer.fetches.length === 0) return;
+  const fetches = await heldFetches(request, answer.fetches, signal);
   const begin = Date.now();
   const target = targetOf(request);
   const owner = await ownerOf(target, noteIn, signal);
+  const { maxUriBytes, maxUnpackedBytes } = request.config.policy;
+  const budgets = {
+    fetched: new UriBudget('max_uri_bytes', maxUriBytes),
+    unpacked: new UriBudget('max_unpacked_bytes', maxUnpackedBytes),
+  };
   const staging = new Staging(target, owner, noteIn);
   // What a supervisor that died was at.
   await staging.remove(signal);
   try {
     await staging.make('.', signal);
     await eachWithSignal(fetches, signal, onProgress, async (fetch, n, either) => {
-      await prepareOne(fetch, n, staging, { ...parts, owner, signal: either });
+      await prepareOne(fetch, n, staging, { ...parts, owner, budgets, signal: either });
     });
     for (const [n] of fetches.entries()) await staging.place(String(n), signal);
   } finally {
@@ -76,12 +83,18 @@ export async function fetchUris(
   log.info('URIs fetched', { count: fetches.length, durationMs: Date.now() - begin });
 }
 
+interface OneParts extends UrisParts {
+  readonly owner: Owner;
+  readonly budgets: { readonly fetched: UriBudget; readonly unpacked: UriBudget };
+  readonly signal: AbortSignal;
+}
+
 /** Into `<n>/`, as it will be in the sandbox; an archive lies beside it in `<n>.packed/`. */
 async function prepareOne(
   fetch: Fetch,
   n: number,
   staging: Staging,
-  { request, noteIn, owner, signal }: UrisParts & { readonly owner: Owner; readonly signal: AbortSignal },
+  { request, noteIn, owner, budgets, signal }: OneParts,
 ): Promise<void> {
   const cwd = staging.path;
   const file = fetch.unpack === undefined ? fetch.file : fetch.file.replace(/^.*\//, '');
@@ -92,17 +105,27 @@ async function prepareOne(
   await fetchFile(fetch, directory, file.slice(file.lastIndexOf('/') + 1), {
     ...common,
     slaveEnvironment: request.slaveEnvironment,
+    ...boundOf(budgets.fetched, n),
   });
   const mode = fetch.executable ? '0755' : LOGIN_FILES.includes(fetch.file) ? '0600' : undefined;
   if (mode !== undefined) await staging.run(['chmod', '--verbose', mode, '--', `./${top}/${file}`], signal);
   if (fetch.unpack === undefined) return;
   await staging.make(String(n), signal);
   try {
-    await unpack(fetch.unpack, `./${top}/${file}`, `./${n}`, { ...common, leaves: leavesArchive });
+    await unpack(fetch.unpack, `./${top}/${file}`, `./${n}`, {
+      ...common,
+      ...boundOf(budgets.unpacked, n),
+      leaves: leavesArchive,
+    });
   } catch (error) {
     if (!isFault(error)) throw error;
     throw new Fault(error.kind, `uri ${fetch.shown}: ${error.message}`, error);
   }
+}
+
+function boundOf(budget: UriBudget, n: number): { readonly bound?: WriteBound } {
+  const bound = budget.share(n);
+  return bound === undefined ? {} : { bound };
 }
 
 /** At most AT_ONCE at a time. The first failure calls the others off and is thrown when they have ended. */

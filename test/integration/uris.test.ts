@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -330,5 +330,78 @@ describe("a task's URIs", { skip, timeout: 240_000 }, () => {
       assert.deepEqual(existsSync(children) ? readdirSync(children) : [], [], id);
     }
     assert.deepEqual(slave.violations, []);
+  });
+
+  it('are bounded where the operator bounds them, each file and all together, and so is what they unpack to', async () => {
+    const mib = 1024 * 1024;
+    const zeros = (name: string, bytes: number): Member => ({ name, content: '\0'.repeat(bytes) });
+    const packed = (members: readonly Member[]) => gzipSync(tarOf(members));
+    web.page('/3m', Buffer.alloc(3 * mib));
+    web.page('/2m', Buffer.alloc(2 * mib));
+    // One that does not say before how much it is.
+    web.pages.set('/untold', (_, response) => {
+      response.write(Buffer.alloc(mib));
+      response.end(Buffer.alloc(9 * mib));
+    });
+    web.page('/bomb.tgz', packed([zeros('big', 30 * mib)]));
+    web.page('/many.tgz', packed(['a', 'b', 'c'].map((name) => zeros(name, 2 * mib))));
+    web.page('/files.tgz', packed(Array.from({ length: 3000 }, (_, n) => zeros(`f${n}`, 1))));
+    web.page('/bomb.zip', zipOf([zeros('big', 30 * mib)]));
+    web.page('/good.tgz', packed([zeros('good', mib)]));
+    await writeFile(host.directory.at('3m'), Buffer.alloc(3 * mib));
+    await host.configure('[policy]\nmax_uri_bytes: 4m\nmax_unpacked_bytes: 5m');
+    try {
+      const uris = (...names: string[]) => ({
+        uris: names.map((name) => ({ value: `http://${web.address}${name}` })),
+      });
+      const fetched = (name: string) =>
+        new RegExp(
+          `^uri \\S+${name}: not allowed on this host: more than 4m for all URIs of a task \\(\\[policy\\] max_uri_bytes: 4m\\)$`,
+        );
+      const unpacked = (name: string) =>
+        new RegExp(
+          `^uri \\S+${name}: not allowed on this host: more than 5m for all URIs of a task \\(\\[policy\\] max_unpacked_bytes: 5m\\)$`,
+        );
+      for (const user of ['root', 'nobody']) {
+        await failsWith(await launch(uris('/3m', '/2m'), user), fetched('/[23]m'));
+        await failsWith(await launch(uris('/untold'), user), fetched('/untold'));
+        await failsWith(await launch(uris('/bomb.tgz'), user), unpacked('/bomb.tgz'));
+        await failsWith(await launch(uris('/many.tgz'), user), unpacked('/many.tgz'));
+        await failsWith(await launch(uris('/files.tgz'), user), unpacked('/files.tgz'));
+        await failsWith(await launch(uris('/good.tgz', '/many.tgz'), user), unpacked('/(good|many).tgz'));
+        const good = await launch(uris('/3m', '/good.tgz'), user);
+        await ends(good, FINISHED);
+        assert.deepEqual(readdirSync(`${good.sandbox}/fs`).sort(), ['3m', 'good']);
+      }
+      const copies = [1, 2].map((n) => ({ value: host.directory.at('3m'), output_file: `copy-${n}` }));
+      await failsWith(await launch({ uris: copies }), fetched('/3m'));
+      await host.configure('[policy]\nmax_unpacked_bytes: 5m');
+      await failsWith(await launch(uris('/bomb.zip')), unpacked('/bomb.zip'));
+    } finally {
+      await host.configure('');
+    }
+  });
+
+  it('that are files of the host are held against the rule about volumes, behind links', async () => {
+    const at = (name: string): string => host.directory.at(name);
+    await mkdir(at('open'), { recursive: true });
+    await writeFile(at('open/good'), 'good');
+    await mkdir(at('frameworks'), { recursive: true });
+    await writeFile(at('frameworks/given'), 'given');
+    await writeFile(at('closed'), 'closed');
+    symlinkSync(at('closed'), at('open/link'));
+    await host.configure(`[policy]\nvolumes: ["${at('open')}"]`);
+    try {
+      for (const value of [at('closed'), `file://${at('open')}/../closed`, at('open/link'), '/etc/shadow'])
+        await failsWith(
+          await launch({ uris: [{ value }] }),
+          /^uri \S+: not allowed on this host: host path \S+(, which is \S+)? \(\[policy\] volumes: \S+\)$/,
+        );
+      const task = await launch({ uris: [{ value: at('open/good') }, { value: 'given' }] });
+      await ends(task, FINISHED);
+      assert.equal(readFileSync(`${task.sandbox}/fs/good`, 'utf8'), 'good');
+    } finally {
+      await host.configure('');
+    }
   });
 });
