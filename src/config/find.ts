@@ -1,5 +1,6 @@
-// Finds the configuration file and reads it, or passes over what somebody else could have written: as root, every call
-// of the slave runs in a sandbox that a task's user owns, and `./deimos.cfg` comes first in the search.
+// Finds the configuration file and reads it, or passes over what somebody else could have written: `./deimos.cfg` comes
+// first in the search, and the slave's calls run in sandboxes. Where root owns one, as where tasks run as root, what the
+// task writes into it is root's, too: so there is no configuration in a sandbox at all.
 // What is checked is what is read: the directory and the file are opened once, and only these descriptors are looked
 // at. Opening never blocks. Nothing here knows what a configuration says.
 
@@ -12,6 +13,9 @@ import type { ConfigWarning } from './schema.ts';
 export const MAX_CONFIG_BYTES = 1024 ** 2;
 
 const SYSTEM_PATHS = ['/etc/deimos.cfg', '/usr/etc/deimos.cfg', '/usr/local/etc/deimos.cfg'];
+
+/** Of every slave's sandboxes, and below: what a task can write, whoever owns it. */
+const SANDBOX = /\/slaves\/[^/]+\/frameworks\/[^/]+\/executors\/.+\/runs\/[^/]+/;
 
 export interface SearchPlace {
   /** Absolute, or `.` where the working directory has no name any more. */
@@ -39,7 +43,8 @@ export interface Found {
 /** The search order, first to last. */
 export function searchPaths({ cwd, home, systemPaths }: SearchPlace): readonly string[] {
   const homePath = home ? [join(home, '.deimos')] : [];
-  return [join(cwd, 'deimos.cfg'), ...homePath, ...(systemPaths ?? SYSTEM_PATHS)];
+  const here = SANDBOX.test(cwd) ? [] : [join(cwd, 'deimos.cfg')];
+  return [...here, ...homePath, ...(systemPaths ?? SYSTEM_PATHS)];
 }
 
 /** Fault `config` for the first file that is there and to be trusted, but cannot be read. */

@@ -54,6 +54,14 @@ test('the places and their order', () => {
     '/usr/etc/deimos.cfg',
     '/usr/local/etc/deimos.cfg',
   ]);
+  const sandbox = '/var/lib/mesos/slaves/S/frameworks/F/executors/a/b/runs/C';
+  for (const cwd of [sandbox, `${sandbox}/fs`, `${sandbox}/fs/runs`])
+    assert.deepEqual(searchPaths({ cwd, home: '/home/me', uid: 0, systemPaths: [] }), ['/home/me/.deimos']);
+  const beside = '/var/lib/mesos/slaves/S/frameworks/F/executors/a/runs';
+  assert.equal(
+    searchPaths({ cwd: beside, home: undefined, uid: 0, systemPaths: [] })[0],
+    `${beside}/deimos.cfg`,
+  );
   assert.deepEqual(searchPaths({ cwd: '.', home: undefined, uid: 1 }).slice(0, 2), [
     'deimos.cfg',
     '/etc/deimos.cfg',
