@@ -75,3 +75,36 @@ export function hasTest(text: string, title: string): boolean {
 function quoted(words: string): readonly string[] {
   return ["'", '"', '`'].map((quote) => `${quote}${words.replaceAll(quote, `\\${quote}`)}${quote}`);
 }
+
+/**
+ * What is wrong with a page whose tables have these columns, tests in the last, a line each. A table is what has its
+ * columns' names at its head.
+ */
+export function tableBreaches(
+  page: string,
+  columns: readonly string[],
+  textOf: (file: string) => string | undefined,
+): string[] {
+  const found: string[] = [];
+  const seen = new Set<string>();
+  for (const line of page.split('\n')) {
+    const cells = cellsOf(line);
+    const [first = ''] = cells;
+    if (cells.length === 0 || /^-+$/.test(first)) continue;
+    if (first === columns[0]) {
+      if (cells.join() !== columns.join()) found.push(`a table has the columns ${cells.join(' | ')}`);
+      continue;
+    }
+    if (seen.has(first)) found.push(`${first}: has two rows`);
+    seen.add(first);
+    if (cells.length !== columns.length) found.push(`${first}: has ${cells.length} columns`);
+    for (const [at, name] of columns.entries())
+      if (cells[at]?.trim() === '') found.push(`${first || line}: nothing is said of '${name}'`);
+    for (const cited of citedIn(cells[columns.length - 1] ?? '')) {
+      const wrong = wrongCitation(cited, textOf, hasTest);
+      if (wrong !== undefined) found.push(`${first}: ${wrong}`);
+    }
+  }
+  if (seen.size === 0) found.push('there are no rows');
+  return found;
+}

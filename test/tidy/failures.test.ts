@@ -1,43 +1,26 @@
-// Holds docs/failures.md: every row says what becomes of the task, who repairs it and what an operator sees, and cites a test
-// that is there; and shows that each breach is found. What it cannot see: whether the test proves what the row says.
+// Holds docs/failures.md and docs/security.md: every row says what is asked of it and cites a test that is there; and shows that
+// each breach is found. What it cannot see: whether the test proves what the row says.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
-import { cellsOf, citedIn, hasTest, testText, wrongCitation } from './citations.ts';
+import { tableBreaches, testText } from './citations.ts';
 
 const COLUMNS = ['event', 'the task', 'who repairs it, when', 'what an operator sees', 'test'] as const;
 
-/** What is wrong, a line each. A table is what has its columns' names at its head. */
-function breaches(page: string, textOf: (file: string) => string | undefined): string[] {
-  const found: string[] = [];
-  const seen = new Set<string>();
-  for (const line of page.split('\n')) {
-    const cells = cellsOf(line);
-    const [event = ''] = cells;
-    if (cells.length === 0 || /^-+$/.test(event)) continue;
-    if (event === COLUMNS[0]) {
-      if (cells.join() !== COLUMNS.join()) found.push(`a table has the columns ${cells.join(' | ')}`);
-      continue;
-    }
-    if (seen.has(event)) found.push(`${event}: has two rows`);
-    seen.add(event);
-    if (cells.length !== COLUMNS.length) found.push(`${event}: has ${cells.length} columns`);
-    for (const [at, name] of COLUMNS.entries())
-      if (cells[at]?.trim() === '') found.push(`${event || line}: nothing is said of '${name}'`);
-    for (const cited of citedIn(cells[COLUMNS.length - 1] ?? '')) {
-      const wrong = wrongCitation(cited, textOf, hasTest);
-      if (wrong !== undefined) found.push(`${event}: ${wrong}`);
-    }
-  }
-  if (seen.size === 0) found.push('there are no rows');
-  return found;
-}
+const breaches = (page: string, textOf: (file: string) => string | undefined): string[] =>
+  tableBreaches(page, COLUMNS, textOf);
 
 test('every row of docs/failures.md is whole, and the tests that it cites are there', () => {
   const page = readFileSync(resolve(import.meta.dirname, '../../docs/failures.md'), 'utf8');
   assert.deepEqual(breaches(page, testText), []);
+});
+
+test('every row of the attacks in docs/security.md is whole, and the tests that it cites are there', () => {
+  const page = readFileSync(resolve(import.meta.dirname, '../../docs/security.md'), 'utf8');
+  const attacks = page.slice(page.indexOf('\n## What was tried'));
+  assert.deepEqual(tableBreaches(attacks, ['attack', 'what becomes of it', 'before', 'test'], testText), []);
 });
 
 test('what is missing in a row, or not there any more, is found', () => {

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { parseConfig } from '../../../src/config/parse.ts';
 import { renderConfig } from '../../../src/config/render.ts';
 import { CONFIG_KEYS, type Config, DEFAULT_CONFIG } from '../../../src/config/schema.ts';
-import { Fault } from '../../../src/fault.ts';
+import { Fault, isFault } from '../../../src/fault.ts';
 
 const D = DEFAULT_CONFIG;
 const exampleText = readFileSync(join(import.meta.dirname, '../../../example.cfg'), 'utf8');
@@ -244,6 +244,75 @@ for (const [text, line, warning] of warned) {
     assert.match(warnings[0]?.text ?? '', warning);
   });
 }
+
+test('the rules of a policy: names as people write them, paths in one spelling, lists that allow nothing', () => {
+  const policy = (text: string) => parseConfig(`[policy]\n${text}`, 'f').config.policy;
+  assert.deepEqual(policy(''), D.policy);
+  assert.deepEqual(
+    policy(
+      [
+        'Privileged = no\nhost-network: False\nhost_pid: 0\nhost_ipc: off\nhost_uts: no\ndevices: no',
+        'capabilities: ["cap_net_admin", "SYS_NICE", "all"]',
+        'volumes: ["/srv//data/", "/", "driver:rexray"]',
+        'images: ["registry.example.com", "team/*"]',
+        'options: ["-e", "--volume", "net", "HostConfig.Init"]',
+        'max_uri_bytes: 10m\nmax_unpacked_bytes: 0',
+      ].join('\n'),
+    ),
+    {
+      ...{ privileged: false, hostNetwork: false, hostPid: false, hostIpc: false, hostUts: false },
+      ...{ devices: false, capabilities: ['NET_ADMIN', 'SYS_NICE', 'ALL'] },
+      ...{ volumes: ['/srv/data', '/', 'driver:rexray'], images: ['registry.example.com', 'team/*'] },
+      ...{ options: ['env', 'volume', 'network', 'HostConfig.Init'] },
+      ...{ maxUriBytes: 10 * 1024 ** 2, maxUnpackedBytes: 0 },
+    },
+  );
+  for (const key of ['capabilities', 'volumes', 'images', 'options'] as const) {
+    assert.deepEqual(policy(`${key}: []`)[key], [], key);
+    const { config, warnings } = parseConfig(`[policy]\n${key}:`, 'f');
+    assert.equal(config.policy[key], undefined);
+    assert.match(warnings[0]?.text ?? '', /^policy\.\w+: has no value: everything is allowed/);
+  }
+});
+
+test('a rule that there is not, and a value that is none, are errors', () => {
+  for (const [text, words] of [
+    ['volume: []', /there is no rule 'volume'; known are privileged, capabilities, /],
+    ['privileged: maybe', /policy\.privileged: 'maybe' cannot be read/],
+    ['capabilities: ["NET ADMIN"]', /policy\.capabilities: 'NET ADMIN'/],
+    ['capabilities: [["A"]]', /policy\.capabilities: /],
+    ['volumes: ["data"]', /policy\.volumes: 'data'/],
+    ['volumes: ["/srv/../etc"]', /policy\.volumes: .*without \.\./],
+    ['volumes: [""]', /policy\.volumes: ''/],
+    ['images: ["a b"]', /policy\.images: 'a b'/],
+    ['images: ["/a"]', /policy\.images: '\/a'/],
+    ['options: ["--env=A"]', /policy\.options: '--env=A'/],
+    ['max_uri_bytes: much', /policy\.max_uri_bytes: 'much'/],
+    ['max_unpacked_bytes: -1', /policy\.max_unpacked_bytes: '-1'/],
+  ] as const)
+    assert.throws(
+      () => parseConfig(`[policy]\n${text}`, 'f'),
+      (error) => isFault(error, 'config') && /^f:2: [^\n]+$/.test(error.message) && words.test(error.message),
+      text,
+    );
+});
+
+test('rules that leave each other a way round are warned of, with what closes it', () => {
+  const open = (text: string): string | undefined =>
+    / has no rule for: (.*)$/.exec(
+      parseConfig(`[policy]\n${text}`, 'f').warnings.find(({ line }) => line === 1)?.text ?? '',
+    )?.[1];
+  const closed = 'privileged: no\ncapabilities: []\ndevices: no\nhost_pid: no\nvolumes: []';
+  assert.equal(open(''), undefined);
+  assert.equal(open('images: ["debian"]\nmax_uri_bytes: 1g'), undefined);
+  assert.equal(open(closed), undefined);
+  assert.equal(open('options: []\nhost_network: no'), undefined);
+  assert.equal(open('volumes: []'), 'privileged, capabilities, devices, host_pid');
+  assert.equal(open('host_uts: no'), 'privileged, capabilities, devices, volumes, host_pid');
+  assert.equal(open(closed.replace('privileged: no\n', '')), undefined);
+  assert.equal(open(closed.replace('capabilities: []', 'capabilities: ["ALL"]')), 'capabilities');
+  assert.equal(open('volumes: []\noptions: ["cap-add", "env"]'), 'capabilities');
+});
 
 test('an unknown section or key changes nothing', () => {
   const text = '[sate]\nroot: /x\n[state]\nrot: /y\n[containers]\n[docker.index.more]\naccount: z\n';
