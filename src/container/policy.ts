@@ -172,6 +172,14 @@ function volumes({ policy, resolved, sandbox }: PolicyInput, host: HostConfig): 
   if (allowed === undefined) return undefined;
   const no = (what: string): string => refusal(what, 'volumes', allowed);
   const path = (source: string): string | undefined => judgePath(policy, source, [sandbox], resolved);
+  const bind = (source: string): string | undefined => {
+    // Written into the bind, it would be taken apart at another place.
+    const isAmbiguous = resolved.get(source)?.includes(':') === true;
+    return (
+      path(source) ??
+      (isAmbiguous ? no(`host path ${shown(source)}, which has a colon behind its links`) : undefined)
+    );
+  };
   const driver = (name: string): string | undefined =>
     ['', 'local'].includes(name) || allowed.includes(`${DRIVER}${name}`)
       ? undefined
@@ -200,7 +208,7 @@ function volumes({ policy, resolved, sandbox }: PolicyInput, host: HostConfig): 
   return (
     isOther ??
     driver(text(host.VolumeDriver)) ??
-    first((host.Binds ?? []).map(sourceOf).filter(isPath), path) ??
+    first((host.Binds ?? []).map(sourceOf).filter(isPath), bind) ??
     first(host.Mounts ?? [], mount)
   );
 }

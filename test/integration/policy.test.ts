@@ -75,6 +75,8 @@ describe('policy', { skip: await skipWithoutTools() }, () => {
     ])
       await refused('privileged', task);
     await allowed(options('--privileged=false'));
+    // An abbreviation is no option.
+    assert.match((await plan(options('--privil'))).stderr, /unknown flag: --privil/);
     await allowed(options('--security-opt', 'no-new-privileges'));
     // Behind the slashes stand words of the container's own command.
     await allowed(options('--label', 'x=y', '//', 'echo', '--privileged'));

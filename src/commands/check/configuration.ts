@@ -12,7 +12,7 @@ export function configuration(call: Call): Finding {
     const from = path ?? `no file (${searchPaths(call.place).join(', ')}), all at its default`;
     if (warnings.length === 0) return ok(from);
     const said = warnings.map(({ file, line, text }) => `${file}${line === 0 ? '' : `:${line}`}: ${text}`);
-    return warning(oneLine(said.join('; ')), 'launches go on without what is named');
+    return warning(oneLine(said.join('; ')), 'mend what is named; launches go on meanwhile');
   } catch (error) {
     if (!isFault(error, 'config')) throw error;
     return failure(oneLine(error), 'mend it: no task can be launched until then');

@@ -157,6 +157,10 @@ test('an allowed path is one behind its links, as are the paths that allow it; D
     why(policy, { Binds: ['/srv/out:/x'] }, links),
     'not allowed on this host: host path /srv/out, which is /etc ([policy] volumes: /srv)',
   );
+  assert.equal(
+    why(policy, { Binds: ['/srv/colon:/x'] }, { '/srv/colon': '/srv/a:/b' }),
+    'not allowed on this host: host path /srv/colon, which has a colon behind its links ([policy] volumes: /srv)',
+  );
   // The sandbox's own directory became a link.
   assert.match(
     `${why(policy, { Mounts: [{ Type: 'bind', Source: '/sandbox/fs', Target: '/s' }] }, { '/sandbox/fs': '/etc' })}`,
