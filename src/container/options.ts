@@ -70,8 +70,9 @@ export function taskOptions(task: TaskRequest, config: Config['options']): Optio
   const fieldWords = config.ignore ? place : [...place, ...volumes];
   const words = lastNetwork(isOwn ? [fieldWords, chosen, appended] : [chosen, fieldWords, appended]);
   const byDefault = isOwn ? [] : chosen;
-  const nul = words.concat(rest ?? []).find((word) => word.includes('\0'));
-  if (nul !== undefined) return { ok: false, why: `the option ${JSON.stringify(nul)} contains a NUL` };
+  const nul = words.concat(rest ?? []).findIndex((word) => word.includes('\0'));
+  // Not shown: it may be a variable with its value.
+  if (nul >= 0) return { ok: false, why: `word ${nul + 1} of the options contains a NUL` };
   return {
     ok: true,
     options: words,

@@ -1,12 +1,13 @@
 // A task's options, words of `docker run`'s own language, into the create request that Docker's own client would send.
-// The CLI runs as a user that nobody else is, against a socket of ours, without the task's environment, and never
-// reaches dockerd. What it asked for is returned; nothing is created here.
+// The CLI runs as a user that nobody else is, against a socket of ours, without the task's environment or the values of
+// variables in the options, and never reaches dockerd. What it asked for is returned; nothing is created here.
 
 import { randomInt } from 'node:crypto';
 import type { CreateBody, CreateRequest, Json } from '../container/create-request.ts';
 import type { ImageRef } from '../container/image.ts';
 import { escapeControl, Fault } from '../fault.ts';
 import { cliDialogue, type DialogueAnswer, type DialogueRequest } from './cli-dialogue.ts';
+import { type HiddenValues, hideValues, shownOptions } from './variable-values.ts';
 
 /** What the daemon says of itself, for the CLI to adapt to. */
 export interface DaemonFacts {
@@ -49,9 +50,12 @@ export async function translateOptions(
 ): Promise<Translation> {
   refuseFileOptions(options);
   // Attached, the CLI refuses other things (a tty without a terminal) than detached (-a): one of both must do.
-  const detached = await listenTo(['run', '--detach', ...options, image], daemon, signal, program);
-  const heard = detached.ok ? detached : await listenTo(['run', ...options, image], daemon, signal, program);
-  if (!heard.ok) throw new Fault('refused', `docker run ${shown(options)}: ${heard.words}`);
+  const hidden = hideValues(options);
+  const listen = (first: readonly string[]): Promise<Heard> =>
+    listenTo([...first, ...hidden.words, image], hidden, daemon, signal, program);
+  const detached = await listen(['run', '--detach']);
+  const heard = detached.ok ? detached : await listen(['run']);
+  if (!heard.ok) throw new Fault('refused', `docker run ${shownOptions(options)}: ${heard.words}`);
   refuseStrayWords(heard.translation.request.body, image, options);
   refuseRelativePaths(heard.translation.request.body, options);
   return heard.translation;
@@ -64,6 +68,7 @@ type Heard =
 /** Plays the daemon until the CLI has asked for its container. */
 async function listenTo(
   argv: readonly string[],
+  hidden: HiddenValues,
   daemon: DaemonFacts,
   signal: AbortSignal,
   program: string | undefined,
@@ -90,7 +95,7 @@ async function listenTo(
         pulled = true;
         return { status: 200, headers };
       case 'POST /containers/create': {
-        const wanted = createRequest(request);
+        const wanted = createRequest(request, hidden);
         if (first !== undefined || pulled) {
           translation = { request: wanted, pull: first === undefined ? 'always' : 'missing' };
           return 'enough';
@@ -119,13 +124,13 @@ async function listenTo(
   if (translation !== undefined) return { ok: true, translation };
   // A CLI that may not pull gives up after our 404; what it wanted is known by then.
   if (!end.heard && first !== undefined) return { ok: true, translation: { request: first, pull: 'never' } };
-  return { ok: false, words: end.heard ? '' : complaint(end.words) };
+  return { ok: false, words: end.heard ? '' : complaint(hidden.mask(end.words)) };
 }
 
-function createRequest(request: DialogueRequest): CreateRequest {
+function createRequest(request: DialogueRequest, hidden: HiddenValues): CreateRequest {
   let body: unknown;
   try {
-    body = JSON.parse(request.body);
+    body = JSON.parse(hidden.reveal(request.body));
   } catch (error) {
     throw new Fault('protocol', 'the docker CLI sent a create request that is not JSON', error);
   }
@@ -135,7 +140,10 @@ function createRequest(request: DialogueRequest): CreateRequest {
   const name = request.query.get('name');
   const platform = request.query.get('platform');
   return {
-    query: { ...(name ? { name } : {}), ...(platform ? { platform } : {}) },
+    query: {
+      ...(name ? { name: hidden.mask(name) } : {}),
+      ...(platform ? { platform: hidden.mask(platform) } : {}),
+    },
     // JSON of Docker's own client, in the shape that Docker documents for this request.
     body: body as { readonly [key: string]: Json } as CreateBody,
   };
@@ -174,10 +182,10 @@ function refuseFileOptions(options: readonly string[]): void {
 function refuseStrayWords(body: CreateBody, image: ImageRef, options: readonly string[]): void {
   const stray = body.Image === image ? body.Cmd?.[0] : body.Image;
   if (stray === undefined) return;
-  const word = escapeControl(stray);
+  const word = shownOptions([stray]);
   throw new Fault(
     'refused',
-    `docker run ${shown(options)}: '${word}' is neither an option nor the value of one`,
+    `docker run ${shownOptions(options)}: '${word}' is neither an option nor the value of one`,
   );
 }
 
@@ -196,7 +204,7 @@ function refuseRelativePaths(body: CreateBody, options: readonly string[]): void
     if (!isPath || (path.startsWith('/') && asWritten)) continue;
     throw new Fault(
       'refused',
-      `docker run ${shown(options)}: a host path (${escapeControl(path)}) is not absolute`,
+      `docker run ${shownOptions(options)}: a host path (${escapeControl(path)}) is not absolute`,
     );
   }
 }
@@ -209,14 +217,4 @@ function occursUndotted(word: string, path: string): boolean {
     }
     return false;
   });
-}
-
-/** The options for a message, values of environment variables masked. */
-function shown(options: readonly string[]): string {
-  const words = options.map((word, i) => {
-    const previous = options[i - 1] ?? '';
-    if (/^(-[A-Za-z]*e|--env)$/.test(previous)) return word.replace(/=.*$/s, '=***');
-    return word.replace(/^(-[A-Za-z]*e=?|--env=)([A-Za-z_][A-Za-z0-9_]*)=.*$/s, '$1$2=***');
-  });
-  return escapeControl(words.join(' '));
 }

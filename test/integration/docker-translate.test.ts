@@ -6,12 +6,14 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { parseReference } from '../../src/container/image.ts';
 import { saidBeyond } from '../../src/container/policy-options.ts';
+import { cliDialogue } from '../../src/docker/cli-dialogue.ts';
 import { Engine } from '../../src/docker/engine.ts';
 import { translateOptions } from '../../src/docker/translate.ts';
+import { FLAGS, SHORT_FLAGS, SHORT_WITH_VALUE } from '../../src/docker/variable-values.ts';
 import { isFault } from '../../src/fault.ts';
 import { identify } from '../../src/host/processes.ts';
 import { findProgram } from '../../src/host/programs.ts';
-import { outcomeOf } from '../support/command.ts';
+import { outcomeOf, output } from '../support/command.ts';
 import { DOCKER_CLI, type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
 import { skipWithoutTools } from '../support/tools.ts';
@@ -223,6 +225,58 @@ for (const program of programs)
       assert.match(message, /permission denied/);
     });
 
+    test('which of its options take no value is known', async () => {
+      const help = await output([program, 'run', '--help']);
+      const options = [...help.matchAll(/^ {2}(?:-(\w), | {4})(--[\w-]+)( \S+)? {2,}/gm)];
+      assert.ok(options.length > 90, `${options.length}`);
+      const known = [...SHORT_FLAGS, ...SHORT_WITH_VALUE, 'e'];
+      for (const [line, short, long = '', value] of options) {
+        assert.equal(FLAGS.has(long), value === undefined, line);
+        if (short === undefined) continue;
+        assert.ok(known.includes(short), line);
+        assert.equal(SHORT_FLAGS.includes(short), value === undefined, line);
+      }
+    });
+
+    test('variables come out as they would with their values in the argv', async () => {
+      const values = [
+        'plain',
+        'a=b',
+        '',
+        '"',
+        'two\nlines',
+        ' ',
+        '$HOME',
+        '\\',
+        'ä😀',
+        '***',
+        '-e',
+        'null',
+        '\u2028',
+      ];
+      const spellings = (name: string, value: string): readonly string[][] => [
+        ['-e', `${name}=${value}`],
+        [`-e${name}=${value}`],
+        [`-e=${name}=${value}`],
+        [`--env=${name}=${value}`],
+        ['--env', `${name}=${value}`],
+        ['-te', `${name}=${value}`],
+        [`-tie${name}=${value}`],
+        ['--label', `-e${name}=${value}`],
+        ['--label', `--env=${name}=${value}`, '--read-only'],
+        ['-l', '-e', '--memory=1g'],
+        ['--entrypoint', `-e=${name}=${value}`],
+        ['-w', `/-e${name}=${value}`],
+        ['-e', name],
+      ];
+      for (const [n, value] of values.entries()) {
+        // Each spelling with each value, and all of them side by side.
+        const options = spellings(`name.${n}`, value).flat();
+        const { request } = await translate(...options);
+        assert.deepEqual(request.body, await unmasked(program, options), JSON.stringify(options));
+      }
+    });
+
     test('help is no answer', async () => {
       assert.equal((await refusal('--help')).kind, 'refused');
     });
@@ -245,6 +299,25 @@ for (const program of programs)
       );
     });
   });
+
+/** What the CLI asks for with these very words. */
+async function unmasked(program: string, options: readonly string[]): Promise<unknown> {
+  let body: unknown;
+  const argv = ['run', '--detach', ...options, image];
+  const end = await cliDialogue(
+    {
+      ...{ argv, program, config: 'none' },
+      answer: async (request) => {
+        if (request.path !== '/containers/create') return { status: 200, headers: {} };
+        body = JSON.parse(request.body);
+        return 'enough';
+      },
+    },
+    never,
+  );
+  assert.ok(end.heard, JSON.stringify(end));
+  return body;
+}
 
 describe('the program that translates', { skip }, () => {
   const daemon = { ping: async () => ({}), version: async () => ({}), info: async () => ({}) };
@@ -279,6 +352,26 @@ describe('the program that translates', { skip }, () => {
     } finally {
       delete process.env.DEIMOS_TEST_SECRET;
     }
+  });
+
+  test('has no value of a variable in its argv, and none is in its complaints', async () => {
+    await using directory = await tempDirectory();
+    await chmod(directory.path, 0o777);
+    const seen = directory.at('seen');
+    const program = await script(
+      directory,
+      `tr '\\0' '\\n' < /proc/$$/cmdline >> ${seen}; echo "docker: refused: $*" >&2; exit 125`,
+    );
+    const options = ['-e', 'A=hunter2', '--env=B=hunter2', '-iteC=hunter2', '-e', 'D=hunter2\nhunter2'];
+    await assert.rejects(translateOptions(options, image, daemon, never, program), (error) => {
+      assert.ok(isFault(error, 'refused'));
+      assert.doesNotMatch(error.message, /hunter2/);
+      assert.match(error.message, /refused: .*-e A=\*\*\* --env=B=\*\*\*/);
+      return true;
+    });
+    const argvs = readFileSync(seen, 'utf8');
+    assert.match(argvs, /^-iteC=./m);
+    assert.doesNotMatch(argvs, /hunter2/);
   });
 
   test('is killed with all that it started when nobody wants it any more', async () => {
