@@ -123,6 +123,7 @@ export function writeWarmup(host: string, name: CallName): Warmup {
   );
   write('/proc/self/net/dev', NET_DEV);
   write('/proc/self/oom_score_adj', '0\n');
+  write('/proc/self/coredump_filter', '00000033\n');
   const { supervisor, socket, requests } = rootPaths(ROOT);
   mkdirSync(join(host, supervisor), { recursive: true, mode: 0o700 });
 

@@ -8,6 +8,7 @@ import { errorLine, exitStatus } from './cli/exit-status.ts';
 import { fastCall } from './cli/fast.ts';
 import { Call, type GlobalOptions } from './commands/call.ts';
 import { oneLine } from './fault.ts';
+import { keepOutOfCoreDumps } from './host/core-dumps.ts';
 
 declare const DEIMOS_VERSION: string;
 declare const DEIMOS_COMMIT: string;
@@ -81,6 +82,7 @@ interface Command {
 /** Runs it, shows and logs what fails, and leaves the exit status with the process. */
 async function play(argv: readonly string[], understand: () => Command | Promise<Command>): Promise<void> {
   let call: Call | undefined;
+  keepOutOfCoreDumps();
   try {
     const command = await understand();
     call = command.call;

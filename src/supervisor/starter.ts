@@ -62,7 +62,8 @@ export class Starter implements Disposable {
     makeLockFile(startLock);
     const { executable, options } = this.#how;
     const locked = ['--no-fork', '-x', '-w', START_LOCK_SECONDS, '-E', '0', startLock];
-    const argv = [findProgram('setsid'), '--fork', executable, 'supervise', '--root', this.#root, ...options];
+    const supervise = [executable, 'supervise', '--root', this.#root, ...options];
+    const argv = [findProgram('prlimit'), '--core=0', '--', findProgram('setsid'), '--fork', ...supervise];
     this.#errors ??= openStartErrors(supervisorErrors);
     this.#begunMs = Date.now();
     const child = await startProgram('the supervisor', [findProgram('flock'), ...locked, ...argv], {
