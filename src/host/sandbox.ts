@@ -6,47 +6,74 @@ import {
   constants,
   fchownSync,
   fstatSync,
-  lchownSync,
   lstatSync,
   mkdirSync,
   openSync,
+  realpathSync,
+  type Stats,
+  unlinkSync,
   writeSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, Fault, refusal, systemWords } from '../fault.ts';
+import { OpenDirectory } from './held-directory.ts';
 
-const APPEND =
-  constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const CREATE = APPEND | constants.O_CREAT | constants.O_EXCL;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const PASS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_DIRECTORY;
+/** Whoever exchanges a file meanwhile does it to himself. */
+const OPEN_TRIES = 10;
 
 /**
  * Opens `<sandbox>/stdout` or the like for appending; a new one belongs to the sandbox's owner. The caller closes it.
- * Throws Fault `host` if what is there is no regular file.
+ * Throws Fault `host` if what is there is no regular file, or somebody else's: it may be a second name of a file to which the
+ * sandbox's owner could not write himself.
  */
 export function openAppend(path: string): number {
-  let fd: number;
+  const owner = lstatSync(dirname(path));
+  const us = process.geteuid?.();
+  // Where nobody else can put anything, what is there is right.
+  const isAnybodys = us !== 0 || (owner.uid === us && (owner.mode & 0o022) === 0);
+  for (let n = 0; n < OPEN_TRIES; n++) {
+    const made = tryOpen(path, CREATE);
+    if (made !== 'exists' && made !== 'absent') {
+      giveTo(owner, made, path);
+      return made;
+    }
+    const fd = tryOpen(path, APPEND);
+    if (fd === 'exists' || fd === 'absent') continue;
+    const stat = fstatSync(fd);
+    if (stat.isFile() && (isAnybodys || stat.uid === owner.uid)) return fd;
+    closeSync(fd);
+    if (!stat.isFile()) throw new Fault('host', `${path} is not a regular file`);
+    if (stat.uid !== us || stat.size !== 0)
+      throw new Fault('host', `${path} does not belong to the sandbox's owner`);
+    // Made by one of us that was killed before it could give it away. Whether it has another name cannot be told for sure.
+    unlinkSync(path);
+  }
+  throw new Fault('host', `${path} is exchanged over and over`);
+}
+
+function tryOpen(path: string, flags: number): number | 'exists' | 'absent' {
   try {
-    fd = openSync(path, APPEND, 0o644);
+    return openSync(path, flags, 0o644);
   } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return 'exists';
+    if (errnoOf(error) === 'ENOENT' && (flags & constants.O_CREAT) === 0) return 'absent';
     throw new Fault('host', `cannot open ${path}: ${systemWords(error)}`, error);
   }
-  const stat = fstatSync(fd);
-  if (!stat.isFile()) {
+}
+
+function giveTo(owner: Stats, fd: number, path: string): void {
+  try {
+    const { uid, gid } = fstatSync(fd);
+    if (uid !== owner.uid || gid !== owner.gid) fchownSync(fd, owner.uid, owner.gid);
+  } catch (error) {
     closeSync(fd);
-    throw new Fault('host', `${path} is not a regular file`);
+    throw refusal(`cannot give ${path} to the sandbox's owner`, error);
   }
-  const owner = lstatSync(dirname(path));
-  if (stat.size === 0 && stat.nlink === 1 && (stat.uid !== owner.uid || stat.gid !== owner.gid)) {
-    try {
-      fchownSync(fd, owner.uid, owner.gid);
-    } catch (error) {
-      closeSync(fd);
-      throw refusal(`cannot give ${path} to the sandbox's owner`, error);
-    }
-  }
-  return fd;
 }
 
 /** Appends one line. Throws as openAppend does. */
@@ -73,16 +100,23 @@ export function makeWorkDirectory(sandbox: string): string {
     if (errnoOf(error) !== 'EEXIST')
       throw new Fault('host', `cannot make ${path}: ${systemWords(error)}`, error);
   }
-  const made = lstatSync(path);
-  if (!made.isDirectory()) throw new Fault('host', `${path} is not a directory`);
-  const owner = lstatSync(sandbox);
-  // Still ours, perhaps since an earlier try, which was cut short.
-  if (made.uid === process.geteuid?.() && (made.uid !== owner.uid || made.gid !== owner.gid)) {
-    try {
-      lchownSync(path, owner.uid, owner.gid);
-    } catch (error) {
-      throw refusal(`cannot give ${path} to the sandbox's owner`, error);
-    }
+  let fd: number;
+  try {
+    fd = openSync(path, PASS);
+  } catch (error) {
+    if (!isNoDirectory(error)) throw refusal(`cannot open ${path}`, error);
+    throw new Fault('host', `${path} is not a directory`, error);
+  }
+  try {
+    const made = fstatSync(fd);
+    const owner = lstatSync(sandbox);
+    // Still ours, perhaps since an earlier try, which was cut short.
+    if (made.uid === process.geteuid?.() && (made.uid !== owner.uid || made.gid !== owner.gid))
+      fchownSync(fd, owner.uid, owner.gid);
+  } catch (error) {
+    throw refusal(`cannot give ${path} to the sandbox's owner`, error);
+  } finally {
+    closeSync(fd);
   }
   return path;
 }
@@ -98,18 +132,25 @@ export function makeMissing(sandbox: string, path: string): void {
     .split('/')
     .filter((name) => name !== '' && name !== '.');
   if (!path.startsWith(`${sandbox}/`) || names.includes('..')) return;
-  let at = sandbox;
-  for (const name of names) {
-    at = `${at}/${name}`;
-    try {
-      mkdirSync(at, { mode: 0o755 });
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') {
-        throw new Fault('host', `cannot make ${at}: ${systemWords(error)}`, error);
+  using opened = new DisposableStack();
+  try {
+    let at = opened.use(new OpenDirectory(realpathSync(sandbox)));
+    for (const name of names) {
+      try {
+        mkdirSync(at.entry(name), { mode: 0o755 });
+      } catch (error) {
+        if (errnoOf(error) !== 'EEXIST') throw error;
       }
-      if (!lstatSync(at).isDirectory()) return;
+      at = opened.use(at.below(name));
     }
+  } catch (error) {
+    if (isNoDirectory(error)) return;
+    throw refusal(`cannot make ${path}`, error);
   }
+}
+
+function isNoDirectory(error: unknown): boolean {
+  return errnoOf(error) === 'ELOOP' || errnoOf(error) === 'ENOTDIR';
 }
 
 /**

@@ -107,6 +107,8 @@ export interface ContainerPaths {
   readonly creating: string;
   /** Which daemon was asked to create the container, as `unix://…` or `tcp://…`. */
   readonly dockerHost: string;
+  /** Directories of the sandbox that are not their owner's while Docker starts the container, and what they were. */
+  readonly held: string;
   /** pid, start time and boot id of the container's init. */
   readonly init: string;
   /** The file in which the kernel counts the container's kills for memory; the fact that it counted one. */
@@ -169,6 +171,7 @@ export function containerPaths(root: string, id: MesosContainerId): ContainerPat
     acknowledged: `${directory}/acknowledged`,
     creating: `${directory}/creating`,
     dockerHost: `${directory}/docker-host`,
+    held: `${directory}/held`,
     init: `${directory}/init`,
     oomKills: `${directory}/oom-kills`,
     oomKilled: `${directory}/oom-killed`,

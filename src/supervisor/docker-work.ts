@@ -37,6 +37,7 @@ import type { HealthTarget } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
 import type { MemoryWatch } from './memory-watch.ts';
+import { bindSources, MountSources } from './mount-sources.ts';
 import { killUnseen, stopContainer } from './stop-container.ts';
 
 /** Docker begins the second half of a restart at once, and answers nothing about the container until it is done. */
@@ -64,6 +65,7 @@ export class DockerWork {
   readonly #daemon: ContainerDaemon;
   readonly #limits: ContainerLimits;
   readonly #starting: ContainerStart;
+  readonly #mounts: MountSources;
   readonly #parts: DockerWorkParts;
   readonly #leaving = new AbortController();
   readonly #preparing = new AbortController();
@@ -109,6 +111,7 @@ export class DockerWork {
     this.#daemon = new ContainerDaemon(parts);
     this.#limits = new ContainerLimits({ paths, request, daemon: this.#daemon, log, signal });
     this.#starting = new ContainerStart({ daemon: this.#daemon, end: this.#end, log });
+    this.#mounts = new MountSources({ sandbox: request.task.sandbox, note: paths.held, log });
     // After a crash a create may have been carried out though its answer was not noted.
     this.#mayExist = hasFact(parts.paths.creating) || hasFact(parts.paths.dockerId);
   }
@@ -191,6 +194,8 @@ export class DockerWork {
     if (!this.#mayExist) return this.#notStarted('absent');
     this.#end.watchMemory();
     const facts = await this.#daemon.find(await this.#daemon.engine(signal), signal);
+    // One that is only created may be starting.
+    if (facts === 'absent' || facts.state !== 'created') this.#giveBack();
     if (facts === 'absent') {
       const id = readDockerId(paths);
       if (id === undefined) return this.#notStarted('absent');
@@ -286,7 +291,7 @@ export class DockerWork {
         signal,
       ),
     );
-    const forgotten = await this.#starting.begin(facts.id, signal);
+    const forgotten = await this.#startHeld(facts, signal);
     if (forgotten !== undefined) return this.#ends(forgotten);
     const started = await this.#insist(
       'inspecting the container',
@@ -299,6 +304,29 @@ export class DockerWork {
     }
     tell({ type: 'started' });
     void this.#awaitEnd(facts.id);
+  }
+
+  /** What Docker mounts of the sandbox stays where it is until it is mounted. */
+  async #startHeld(facts: ContainerFacts, signal: AbortSignal): Promise<Outcome | undefined> {
+    try {
+      await this.#whileDiskRefuses('holding the sandbox', signal, async () =>
+        this.#mounts.hold(bindSources(facts)),
+      );
+      return await this.#starting.begin(facts.id, signal);
+    } finally {
+      // Docker may be at it still when we leave: the next supervisor gives them back.
+      if (!signal.aborted) this.#giveBack();
+    }
+  }
+
+  /** Directories of the sandbox to their owner. */
+  #giveBack(): void {
+    try {
+      this.#mounts.release();
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      this.#parts.log.error('a directory of the sandbox is not given back', { error: oneLine(error) });
+    }
   }
 
   async #follow(): Promise<void> {
@@ -445,6 +473,7 @@ export class DockerWork {
       },
       signal,
     );
+    this.#giveBack();
   }
 
   /** Lets go without ending anything. */

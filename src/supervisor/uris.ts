@@ -58,7 +58,8 @@ export async function fetchUris(
   const fetches = await heldFetches(request, answer.fetches, signal);
   const begin = Date.now();
   const target = targetOf(request);
-  const owner = await ownerOf(target, noteIn, signal);
+  // Not of the target, in whose place the sandbox's owner may have moved something that belongs to root.
+  const owner = await ownerOf(request.task.sandbox, noteIn, signal);
   const { maxUriBytes, maxUnpackedBytes } = request.config.policy;
   const budgets = {
     fetched: new UriBudget('max_uri_bytes', maxUriBytes),
