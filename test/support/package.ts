@@ -5,6 +5,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { BillOfMaterials } from '../../scripts/sbom.ts';
 import { TEST_CACHE } from './cache.ts';
 import { output } from './command.ts';
 
@@ -13,7 +14,7 @@ const MADE_OF = [
   'debian/**',
   'docs/**',
   'packaging/{*,rpm/*}',
-  'scripts/{package,licences.ts}',
+  'scripts/{package,licences.ts,sbom.ts,parts.ts,lock-files.ts,bundle.ts,runtimes.ts}',
   '*.md',
   'LICENSE',
   'example.cfg',
@@ -88,6 +89,11 @@ export async function packageOf(kind: Kind, architecture: PackageArchitecture = 
   }
   const [name] = await readdir(kept);
   return join(kept, String(name));
+}
+
+/** The bill of materials of a package that was unpacked into `tree`. */
+export function readBill(tree: string): BillOfMaterials {
+  return JSON.parse(readFileSync(`${tree}/usr/share/doc/deimos/sbom.cdx.json`, 'utf8')) as BillOfMaterials;
 }
 
 /** The Debian package of this machine's architecture. */
