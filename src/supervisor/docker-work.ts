@@ -37,7 +37,7 @@ import type { HealthTarget } from './health-checks.ts';
 import type { Hooks } from './hooks.ts';
 import { makeReady } from './make-ready.ts';
 import type { MemoryWatch } from './memory-watch.ts';
-import { bindSources, MountSources } from './mount-sources.ts';
+import { bindSources, MountSources, runsAsRoot } from './mount-sources.ts';
 import { killUnseen, stopContainer } from './stop-container.ts';
 
 /** Docker begins the second half of a restart at once, and answers nothing about the container until it is done. */
@@ -310,7 +310,7 @@ export class DockerWork {
   async #startHeld(facts: ContainerFacts, signal: AbortSignal): Promise<Outcome | undefined> {
     try {
       await this.#whileDiskRefuses('holding the sandbox', signal, async () =>
-        this.#mounts.hold(bindSources(facts)),
+        this.#mounts.hold(bindSources(facts), runsAsRoot(facts)),
       );
       return await this.#starting.begin(facts.id, signal);
     } finally {

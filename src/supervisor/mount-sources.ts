@@ -33,17 +33,22 @@ export class MountSources {
   }
 
   /**
-   * From now on those of `sources` that lie in the sandbox lead to where they lead now. Faults: `refused` where one leads
-   * out of it; `host`. Repeatable.
+   * From now on those of `sources` that lie in the sandbox lead to where they lead now. What the container has of these
+   * directories it sees as ours for a moment: where it does not run as root (`isRoots`), and could not write there then, such
+   * a directory is left alone, and a way is only looked at. Faults: `refused` where one leads out of the sandbox; `host`.
+   * Repeatable.
    */
-  hold(sources: readonly string[]): void {
+  hold(sources: readonly string[], isRoots: boolean): void {
     // Who is not root has no sandboxes but his own.
     if (process.geteuid?.() !== 0) return;
     const { sandbox } = this.#parts;
     try {
-      for (const source of sources) {
-        if (source.startsWith(`${sandbox}/`)) this.#walk(source.slice(sandbox.length + 1));
-      }
+      const real = realpathSync(sandbox);
+      const inside = sources.flatMap((source) =>
+        [sandbox, real].flatMap((one) => (isAtOrBelow(source, one) ? [source.slice(one.length + 1)] : [])),
+      );
+      const seen = isRoots ? [] : inside.map((path) => (path === '' ? real : `${real}/${path}`));
+      for (const path of new Set(inside)) if (path !== '') this.#walk(path, seen);
     } catch (error) {
       throw refusal(`cannot look at ${sandbox}`, error);
     }
@@ -58,7 +63,7 @@ export class MountSources {
     removeSync(this.#parts.note);
   }
 
-  #walk(path: string): void {
+  #walk(path: string, seen: readonly string[]): void {
     const { sandbox } = this.#parts;
     const out = (): Fault =>
       new Fault('refused', `${escapeControl(`${sandbox}/${path}`)} leads out of the sandbox`);
@@ -75,7 +80,7 @@ export class MountSources {
         continue;
       }
       if (at === undefined) throw out();
-      this.#take(at);
+      if (!seen.some((one) => isAtOrBelow(at.path, one))) this.#take(at);
       const kind = lstatSync(at.entry(name), { throwIfNoEntry: false });
       // What is not there Docker makes, or misses.
       if (kind === undefined || !(kind.isDirectory() || kind.isSymbolicLink())) return;
@@ -108,6 +113,17 @@ export class MountSources {
       });
     }
   }
+}
+
+function isAtOrBelow(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(`${directory}/`);
+}
+
+/** Whether a container's first process is root, as Docker tells its user: a name or number, perhaps with a group. */
+export function runsAsRoot({ raw }: ContainerFacts): boolean {
+  const config = raw.Config;
+  const user = typeof config === 'object' && config !== null && 'User' in config ? config.User : '';
+  return /^(?:root|0+)?(?::.*)?$/.test(String(user));
 }
 
 /** The host's paths that Docker mounts in a container, as it tells them. */

@@ -19,7 +19,7 @@ import { test } from 'node:test';
 import { isFault } from '../../../src/fault.ts';
 import type { Log } from '../../../src/host/log.ts';
 import { rest } from '../../../src/host/pauses.ts';
-import { MountSources } from '../../../src/supervisor/mount-sources.ts';
+import { MountSources, runsAsRoot } from '../../../src/supervisor/mount-sources.ts';
 import { NOBODY, startExchanger } from '../../support/exchange.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 
@@ -60,7 +60,7 @@ test('what is mounted stays in its place while it is held, and not a moment long
   for (let n = 0; n < 200; n++) {
     const one = sources();
     try {
-      one.hold([`${sandbox}/fs`]);
+      one.hold([`${sandbox}/fs`], true);
       outcomes.held++;
       for (let look = 0; look < 20; look++) assert.equal(realpathSync(`${sandbox}/fs`), `${sandbox}/fs`);
     } catch (error) {
@@ -83,7 +83,7 @@ test('each directory on the way is held, through links in the sandbox too, and a
   symlinkSync('a', `${sandbox}/relative`);
   symlinkSync(`${sandbox}/relative/b/..`, `${sandbox}/absolute`);
   const one = sources();
-  one.hold([`${sandbox}/absolute/b/new`, '/etc', sandbox, `${sandbox}-other/fs`]);
+  one.hold([`${sandbox}/absolute/b/new`, '/etc', sandbox, `${sandbox}-other/fs`], true);
   assert.equal(ownerOf(sandbox), `0:${NOBODY} 755`);
   assert.equal(ownerOf(`${sandbox}/a`), `0:${NOBODY} 2755`);
   assert.equal(ownerOf(`${sandbox}/a/b`), `0:${NOBODY} 755`);
@@ -94,6 +94,41 @@ test('each directory on the way is held, through links in the sandbox too, and a
   assert.equal(ownerOf(`${sandbox}/a/b`), `${NOBODY}:${NOBODY} 755`);
   assert.ok(!existsSync(note));
   one.release();
+});
+
+test('what a container sees that is not root’s is left to its owner, and only looked at', async () => {
+  await using directory = await tempDirectory();
+  const { sandbox, note, sources } = box(directory);
+  symlinkSync('/etc', `${sandbox}/a/etc`);
+  sources().hold([sandbox, `${sandbox}/a/b`], false);
+  assert.equal(ownerOf(sandbox), `${NOBODY}:${NOBODY} 755`);
+  assert.ok(!existsSync(note));
+  assert.throws(() => sources().hold([sandbox, `${sandbox}/a/etc`], false), /leads out of the sandbox/);
+  const one = sources();
+  one.hold([`${sandbox}/a`], false);
+  assert.equal(ownerOf(sandbox), `0:${NOBODY} 755`);
+  assert.equal(ownerOf(`${sandbox}/a`), `${NOBODY}:${NOBODY} 755`);
+  one.release();
+});
+
+test('a sandbox with two names is one', async () => {
+  await using directory = await tempDirectory();
+  const { sandbox, note } = box(directory);
+  symlinkSync(sandbox, directory.at('other-name'));
+  const one = new MountSources({ sandbox: directory.at('other-name'), note, log: LOG });
+  for (const source of [`${sandbox}/fs`, `${directory.at('other-name')}/fs`]) {
+    one.hold([source], true);
+    assert.equal(ownerOf(sandbox), `0:${NOBODY} 755`);
+    one.release();
+  }
+});
+
+test('whether a container is root’s is told by the user that Docker names', () => {
+  const facts = (User: unknown) =>
+    ({ raw: { Config: { User } } }) as unknown as Parameters<typeof runsAsRoot>[0];
+  for (const user of ['', 'root', '0', '00', '0:0', 'root:users', ':1'])
+    assert.ok(runsAsRoot(facts(user)), user);
+  for (const user of ['nobody', '10', '65534:0', 'rooter', 'x:0']) assert.ok(!runsAsRoot(facts(user)), user);
 });
 
 test('a way that leads out of the sandbox is refused', async () => {
@@ -112,7 +147,7 @@ test('a way that leads out of the sandbox is refused', async () => {
   for (const path of [...Object.keys(links), 'up/x', 'a/etc', 'a/etc/passwd', '../outside', 'a/../../x']) {
     const one = sources();
     assert.throws(
-      () => one.hold([`${sandbox}/${path}`]),
+      () => one.hold([`${sandbox}/${path}`], true),
       (error) => isFault(error, 'refused'),
       path,
     );
@@ -125,18 +160,18 @@ test('a sandbox of root’s own is left as it is', async () => {
   await using directory = await tempDirectory();
   const { sandbox, note, sources } = box(directory);
   chownSync(sandbox, 0, 0);
-  sources().hold([`${sandbox}/fs`]);
+  sources().hold([`${sandbox}/fs`], true);
   assert.ok(!existsSync(note));
 });
 
 test('what a supervisor held that died is given back by the next one', async () => {
   await using directory = await tempDirectory();
   const { sandbox, note, sources } = box(directory);
-  sources().hold([`${sandbox}/a/b`]);
+  sources().hold([`${sandbox}/a/b`], true);
   assert.equal(statSync(note).mode & 0o777, 0o600);
   // Which may hold it again first.
   const next = sources();
-  next.hold([`${sandbox}/a/b`, `${sandbox}/fs`]);
+  next.hold([`${sandbox}/a/b`, `${sandbox}/fs`], true);
   assert.equal(ownerOf(`${sandbox}/a`), `0:${NOBODY} 755`);
   next.release();
   for (const path of [sandbox, `${sandbox}/a`, `${sandbox}/a/b`])
@@ -148,7 +183,7 @@ test('nothing else is given to anybody: what is gone, replaced, or a note of non
   await using directory = await tempDirectory();
   const { sandbox, note, sources } = box(directory);
   mkdirSync(directory.at('other'));
-  sources().hold([`${sandbox}/a/b`]);
+  sources().hold([`${sandbox}/a/b`], true);
   const noted = readFileSync(note, 'utf8');
   rmSync(`${sandbox}/a`, { recursive: true });
   symlinkSync(directory.at('other'), `${sandbox}/a`);
