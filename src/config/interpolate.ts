@@ -6,6 +6,8 @@ import { DEFAULT_SECTION, type Entry, type Section, type Sections } from './ini-
 
 /** How deep `%(name)s` may lead on to values that contain `%(name)s`; Python's bound, which also ends a circle. */
 const MAX_DEPTH = 10;
+/** A value that names another one twice doubles it, ten times over: no file's references may bring in more than this. */
+const BROUGHT_IN_CHARS_MAX = 1024 ** 2;
 
 /** `-` and `_` are the same in a key. */
 export function canonicalKey(key: string): string {
@@ -32,15 +34,29 @@ function findIn(section: Section, key: string): Entry | undefined {
   return found;
 }
 
-/** The value with all references replaced. Fault `config` for an unknown name, a bare `%` or a circle. */
-export function interpolate(sections: Sections, sectionName: string, value: string): string {
-  return expand(value, 1, (name) => {
-    const own = sections.get(sectionName)?.entries.get(name);
-    if (own) return own.value;
-    // Python keeps the section's own name under this key.
-    if (name === '__name__') return sectionName;
-    return sections.get(DEFAULT_SECTION)?.entries.get(name)?.value;
-  });
+/** A value of that section with all references replaced. Fault `config` for an unknown name, a bare `%`, a circle, or too much. */
+export type Interpolate = (sectionName: string, value: string) => string;
+
+/** For the values of one file, which have one bound together. */
+export function interpolation(sections: Sections): Interpolate {
+  let broughtIn = 0;
+  return (sectionName, value) =>
+    expand(value, 1, (name) => {
+      const found = rawValue(sections, sectionName, name);
+      // The reference counts, too: what is empty takes its time as well.
+      broughtIn += name.length + (found?.length ?? 0);
+      if (broughtIn > BROUGHT_IN_CHARS_MAX)
+        throw new Fault('config', `%(name)s brings in more than ${BROUGHT_IN_CHARS_MAX} characters`);
+      return found;
+    });
+}
+
+function rawValue(sections: Sections, sectionName: string, name: string): string | undefined {
+  const own = sections.get(sectionName)?.entries.get(name);
+  if (own) return own.value;
+  // Python keeps the section's own name under this key.
+  if (name === '__name__') return sectionName;
+  return sections.get(DEFAULT_SECTION)?.entries.get(name)?.value;
 }
 
 function expand(value: string, depth: number, lookUp: (name: string) => string | undefined): string {

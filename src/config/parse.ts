@@ -12,7 +12,7 @@ import {
   type Sections,
   toIniPackageText,
 } from './ini-text.ts';
-import { canonicalKey, findEntry, interpolate } from './interpolate.ts';
+import { canonicalKey, findEntry, interpolation } from './interpolate.ts';
 import { openKeys, readCapabilities, readImages, readOptionNames, readPrefixes } from './policy-values.ts';
 import {
   CONFIG_KEYS,
@@ -92,10 +92,11 @@ interface ValueReader {
 }
 
 function reader(sections: Sections, file: string, warn: (line: number, text: string) => void): ValueReader {
+  const interpolate = interpolation(sections);
   const entry = <T>(section: string, key: string, at: Entry, read: Read<T>): T => {
-    const where = `${section}.${key}`;
+    const where = escapeControl(`${section}.${key}`);
     try {
-      return read(interpolate(sections, section, at.value), (note) => warn(at.line, `${where}: ${note}`));
+      return read(interpolate(section, at.value), (note) => warn(at.line, `${where}: ${note}`));
     } catch (error) {
       if (!isFault(error, 'config')) throw error;
       throw new Fault('config', `${file}:${at.line}: ${where}: ${oneLine(error)}`, error);

@@ -6,7 +6,7 @@
 import { Fault, isFault, oneLine } from '../fault.ts';
 import { findConfig, type SearchPlace } from './find.ts';
 import { readIniText, type Sections } from './ini-text.ts';
-import { findEntry, interpolate } from './interpolate.ts';
+import { findEntry, type Interpolate, interpolation } from './interpolate.ts';
 import { type Config, type ConfigWarning, DEFAULT_CONFIG } from './schema.ts';
 import { readLevel, readRoot } from './values.ts';
 
@@ -41,9 +41,10 @@ export function rootOf(text: string, file: string): Pick<LenientRoot, 'root' | '
   const [bad] = malformed;
   if (bad) problems.push(`${file}:${bad.line}: cannot be read`);
 
+  const interpolate = interpolation(sections);
   const read = <T>(section: string, key: string, readText: (text: string) => T): T | undefined => {
     try {
-      return readKey(sections, section, key, readText);
+      return readKey({ sections, interpolate }, section, key, readText);
     } catch (error) {
       if (!isFault(error, 'config')) throw error;
       problems.push(`${file}:${oneLine(error)}`);
@@ -64,7 +65,7 @@ export function rootOf(text: string, file: string): Pick<LenientRoot, 'root' | '
 }
 
 function readKey<T>(
-  sections: Sections,
+  { sections, interpolate }: { readonly sections: Sections; readonly interpolate: Interpolate },
   section: string,
   key: string,
   read: (text: string) => T,
@@ -72,7 +73,7 @@ function readKey<T>(
   const entry = findEntry(sections, section, key);
   if (!entry) return undefined;
   try {
-    return read(interpolate(sections, section, entry.value));
+    return read(interpolate(section, entry.value));
   } catch (error) {
     if (!isFault(error, 'config')) throw error;
     throw new Fault('config', `${entry.line}: ${section}.${key}: ${oneLine(error)}`, error);

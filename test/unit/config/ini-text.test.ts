@@ -13,7 +13,7 @@ import {
   type Sections,
   toIniPackageText,
 } from '../../../src/config/ini-text.ts';
-import { canonicalKey, findEntry, interpolate } from '../../../src/config/interpolate.ts';
+import { canonicalKey, findEntry, interpolation } from '../../../src/config/interpolate.ts';
 import { isFault } from '../../../src/fault.ts';
 
 interface OracleCase {
@@ -36,7 +36,7 @@ function resolved(sections: Sections, section: string, key: string): string | nu
   const entry = findEntry(sections, section, canonicalKey(key));
   assert.ok(entry, `[${section}] ${key} is missing`);
   try {
-    return interpolate(sections, section, entry.value);
+    return interpolation(sections)(section, entry.value);
   } catch (error) {
     if (!isFault(error, 'config')) throw error;
     return null;

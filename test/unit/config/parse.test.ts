@@ -448,3 +448,28 @@ test('renderConfig() says where the configuration came from, and shows every key
   }
   assert.match(renderConfig(D), /^# No configuration file/);
 });
+
+test('references that double what they bring in are refused, and take no time', () => {
+  const chain = Array.from({ length: 8 }, (_, n) => `k${n}: ${`%(k${n + 1})s`.repeat(10)}`);
+  for (const last of ['x', '']) {
+    const text = ['[docker.index]', ...chain, `k8: ${last}`, 'index: %(k0)s', ''].join('\n');
+    assert.throws(
+      () => parseConfig(text, 'f'),
+      /^Fault: f:11: docker\.index\.index: %\(name\)s brings in more than 1048576 characters$/,
+    );
+  }
+});
+
+test('all values of a file together may bring in so much', () => {
+  const keys = Array.from({ length: 3000 }, (_, n) => `k${n}: %(long)s`);
+  const text = ['[DEFAULT]', `long: ${'x'.repeat(1000)}`, '[docker]', ...keys, ''].join('\n');
+  assert.throws(() => parseConfig(text, 'f'), /brings in more than/);
+  assert.equal(
+    Object.keys(parseConfig(text.split('\n').slice(0, 800).join('\n'), 'f').config.docker).length,
+    797,
+  );
+});
+
+test('a key that is no name is shown without what a terminal obeys', () => {
+  assert.throws(() => parseConfig('[docker]\n\x1b[2J: x\n', 'f'), /^Fault: f:2: docker\.\\x1b\[2j: no name/);
+});
