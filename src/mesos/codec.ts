@@ -168,18 +168,21 @@ function isTarget(value: Value | Value[] | undefined): value is Target {
 }
 
 /**
- * The payload of the last length-delimited field of that number, as a view of `bytes`; undefined where there is none.
- * For passing a nested message on exactly as it came, with what our tables do not know.
+ * The payload of the length-delimited field of that number, as a view of `bytes`; undefined where there is none. Of several the
+ * payloads behind one another, which are the message that decode makes of them. For passing a nested message on exactly as it
+ * came, with what our tables do not know.
  */
 export function rawField(bytes: Uint8Array, fieldNumber: number): Buffer | undefined {
   const reader = new Reader(bytes, `field ${fieldNumber}`);
-  let found: Buffer | undefined;
+  const found: Buffer[] = [];
   while (reader.position < reader.length) {
     const key = reader.key(reader.length);
-    if (key === fieldNumber * 8 + LENGTH) found = reader.view(reader.length);
-    else reader.skip(key & 7, reader.length);
+    if (key === fieldNumber * 8 + LENGTH) {
+      reader.count();
+      found.push(reader.view(reader.length));
+    } else reader.skip(key & 7, reader.length);
   }
-  return found;
+  return found.length > 1 ? Buffer.concat(found) : found[0];
 }
 
 /** A cursor over the whole record; every method is given the end of the message it reads in, and never passes it. */

@@ -318,7 +318,7 @@ function resourcesOf(resources: readonly Resource[], where: string): Resources {
 function sum(sofar: number | undefined, resource: Resource, field: string): number | undefined {
   const value = resource.scalar?.value;
   if (value === undefined) return sofar;
-  return (sofar ?? 0) + notNegative(value, field);
+  return notNegative((sofar ?? 0) + notNegative(value, field), field);
 }
 
 function notNegative(value: number, field: string): number {

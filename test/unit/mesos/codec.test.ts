@@ -266,10 +266,17 @@ describe('codec', () => {
 });
 
 describe('rawField', () => {
-  it('gives the last payload of that number exactly as it came', () => {
-    const bytes = hex('08 07  42 01 61  42 03 ff 00 80  08 01');
-    assert.deepEqual(rawField(bytes, 8), hex('ff 00 80'));
+  it('gives the payload of that number exactly as it came', () => {
+    assert.deepEqual(rawField(hex('08 07  42 03 ff 00 80  08 01'), 8), hex('ff 00 80'));
     assert.deepEqual(rawField(hex('42 00'), 8), Buffer.alloc(0));
+  });
+
+  it('gives several payloads as the one message that decoding makes of them', () => {
+    // Of task 4: a name, then a task id.
+    const bytes = hex('22 03 0a 01 6e  22 05 12 03 0a 01 74');
+    const task = rawField(bytes, messages.RUN_TASK_TASK);
+    assert.deepEqual(task, hex('0a 01 6e 12 03 0a 01 74'));
+    assert.deepEqual(decode(messages.TaskInfo, task), decode(messages.RunTaskMessage, bytes).task);
   });
 
   it('does not mistake another wire type for it', () => {

@@ -413,6 +413,12 @@ describe('decodeLaunch', () => {
     assert.equal(withTask({ name: 'x' }).name, 'x');
   });
 
+  it('refuses amounts whose sum is no number', () => {
+    const cpus = { name: 'cpus', type: 0, scalar: { value: 1e308 } };
+    const update = encode(Update, { container_id: { value: 'c' }, resources: [cpus, cpus] });
+    refuses(() => decodeUpdate(update), 'Update.resources[1] (cpus) is not a usable number');
+  });
+
   it('refuses what is malformed and names the field', () => {
     const { task_info, executor_info, container_id, directory, ...rest } = minimal;
     const whole = { task_info, executor_info, container_id, directory, ...rest };
