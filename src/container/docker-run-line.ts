@@ -20,7 +20,7 @@ const each =
     strings(value).flatMap((item) => [option, item]);
 const one =
   (option: string): Render =>
-  (value) => [option, String(value)];
+  (value) => [option, word(value)];
 const flag =
   (option: string): Render =>
   (value) =>
@@ -28,25 +28,25 @@ const flag =
 const pairs =
   (option: string): Render =>
   (value) =>
-    entries(value).flatMap(([key, item]) => [option, `${key}=${String(item)}`]);
+    entries(value).flatMap(([key, item]) => [option, `${key}=${word(item)}`]);
 
 const HOST: Readonly<Record<string, Render>> = {
   Binds: each('-v'),
   Mounts: (value) => list(value).flatMap((mount) => ['--mount', mountText(mount)]),
-  NetworkMode: (value) => (value === 'default' ? [] : ['--network', String(value)]),
+  NetworkMode: (value) => (value === 'default' ? [] : ['--network', word(value)]),
   PortBindings: (value) =>
     entries(value).flatMap(([port, hosts]) => list(hosts).flatMap((host) => publish(port, host))),
   PublishAllPorts: flag('-P'),
   CpuShares: one('--cpu-shares'),
   CpuPeriod: one('--cpu-period'),
   CpuQuota: one('--cpu-quota'),
-  NanoCpus: (value) => ['--cpus', String(Number(value) / 1e9)],
+  NanoCpus: (value) => ['--cpus', word(typeof value === 'number' ? value / 1e9 : value)],
   CpusetCpus: one('--cpuset-cpus'),
   CpusetMems: one('--cpuset-mems'),
   Memory: one('--memory'),
   MemoryReservation: one('--memory-reservation'),
   MemorySwap: one('--memory-swap'),
-  MemorySwappiness: (value) => (value === -1 ? [] : ['--memory-swappiness', String(value)]),
+  MemorySwappiness: (value) => (value === -1 ? [] : ['--memory-swappiness', word(value)]),
   PidsLimit: one('--pids-limit'),
   BlkioWeight: one('--blkio-weight'),
   OomScoreAdj: one('--oom-score-adj'),
@@ -55,14 +55,14 @@ const HOST: Readonly<Record<string, Render>> = {
   LogConfig: (value) => {
     const driver = field(value, 'Type');
     return [
-      ...(driver ? ['--log-driver', String(driver)] : []),
+      ...(driver ? ['--log-driver', word(driver)] : []),
       ...pairs('--log-opt')(field(value, 'Config') ?? null),
     ];
   },
   AutoRemove: flag('--rm'),
   RestartPolicy: (value) => {
     const name = field(value, 'Name');
-    return name === 'no' || name === '' ? [] : ['--restart', String(name)];
+    return name === 'no' || name === '' ? [] : ['--restart', word(name)];
   },
   Privileged: flag('--privileged'),
   ReadonlyRootfs: flag('--read-only'),
@@ -78,13 +78,12 @@ const HOST: Readonly<Record<string, Render>> = {
   SecurityOpt: each('--security-opt'),
   VolumesFrom: each('--volumes-from'),
   VolumeDriver: one('--volume-driver'),
-  Tmpfs: (value) =>
-    entries(value).flatMap(([path, how]) => ['--tmpfs', how ? `${path}:${String(how)}` : path]),
+  Tmpfs: (value) => entries(value).flatMap(([path, how]) => ['--tmpfs', how ? `${path}:${word(how)}` : path]),
   Sysctls: pairs('--sysctl'),
   Ulimits: (value) =>
     list(value).flatMap((one) => [
       '--ulimit',
-      `${String(field(one, 'Name'))}=${String(field(one, 'Soft'))}:${String(field(one, 'Hard'))}`,
+      `${word(field(one, 'Name'))}=${word(field(one, 'Soft'))}:${word(field(one, 'Hard'))}`,
     ]),
   Runtime: one('--runtime'),
   IpcMode: one('--ipc'),
@@ -149,12 +148,17 @@ function isEmpty(value: Json): boolean {
   return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
+/** As it stands on a line; what is no single word is JSON. */
+function word(value: Json | undefined): string {
+  return typeof value === 'object' ? JSON.stringify(value) : `${value}`;
+}
+
 function list(value: Json): readonly Json[] {
   return Array.isArray(value) ? value : [];
 }
 
 function strings(value: Json): readonly string[] {
-  return list(value).map(String);
+  return list(value).map(word);
 }
 
 function entries(value: Json): readonly (readonly [string, Json])[] {
@@ -169,14 +173,14 @@ function field(value: Json, key: string): Json | undefined {
 function publish(port: string, binding: Json): readonly string[] {
   const ip = field(binding, 'HostIp');
   const hostPort = field(binding, 'HostPort');
-  return ['-p', `${ip ? `${String(ip)}:` : ''}${String(hostPort ?? '')}:${port}`];
+  return ['-p', `${ip ? `${word(ip)}:` : ''}${word(hostPort ?? '')}:${port}`];
 }
 
 function mountText(mount: Json): string {
-  const parts = [`type=${String(field(mount, 'Type'))}`];
+  const parts = [`type=${word(field(mount, 'Type'))}`];
   const source = field(mount, 'Source');
-  if (source) parts.push(`source=${String(source)}`);
-  parts.push(`target=${String(field(mount, 'Target'))}`);
+  if (source) parts.push(`source=${word(source)}`);
+  parts.push(`target=${word(field(mount, 'Target'))}`);
   if (field(mount, 'ReadOnly') === true) parts.push('readonly');
   return parts.join(',');
 }

@@ -69,6 +69,9 @@ export function environment(
   for (const [variable, value] of ours(task, slaveEnvironment, inside, isNew ? name : undefined)) {
     variables.set(variable, value);
   }
+  const unfit = [...variables].find(([variable, value]) => /\0/.test(variable + value))?.[0];
+  if (unfit !== undefined)
+    return { ok: false, why: `the environment variable ${JSON.stringify(unfit)} would contain a NUL` };
   return { ok: true, variables: [...variables] };
 }
 

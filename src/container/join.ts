@@ -112,13 +112,11 @@ function searched(pattern: Buffer, bytes: Buffer): StreamSearch {
  * as far as it goes: what a log that was rotated within the tail still has of it. 0 if none.
  */
 export function overlapWithTail(tail: Buffer, log: Buffer): number {
-  const first = log[0];
-  if (first === undefined) return 0;
-  for (let at = tail.indexOf(first); at >= 0; at = tail.indexOf(first, at + 1)) {
-    const rest = Math.min(tail.length - at, log.length);
-    if (tail.subarray(at, at + rest).equals(log.subarray(0, rest))) return tail.length - at;
-  }
-  return 0;
+  const begin = log.subarray(0, tail.length);
+  if (begin.length === 0) return 0;
+  const search = new StreamSearch(begin);
+  search.push(tail);
+  return search.firstEnd === undefined ? search.matched : tail.length - search.firstEnd + begin.length;
 }
 
 /**
@@ -169,7 +167,8 @@ export class StreamSearch {
   readonly #pattern: Buffer;
   /** For each beginning of the pattern the length of its longest proper end that is a beginning, too. */
   readonly #borders: Int32Array;
-  #matched = 0;
+  /** How many of the pattern's first bytes are the last that came. */
+  matched = 0;
   #at = 0;
   /** Where the first and the last occurrence end. */
   firstEnd: number | undefined;
@@ -188,7 +187,7 @@ export class StreamSearch {
 
   push(bytes: Buffer): void {
     const length = this.#pattern.length;
-    let matched = this.#matched;
+    let matched = this.matched;
     for (let at = 0; at < bytes.length; at++) {
       if (matched === length) matched = this.#borders[length - 1] ?? 0;
       matched = this.#extend(matched, bytes[at]);
@@ -196,7 +195,7 @@ export class StreamSearch {
       this.lastEnd = this.#at + at + 1;
       this.firstEnd ??= this.lastEnd;
     }
-    this.#matched = matched;
+    this.matched = matched;
     this.#at += bytes.length;
   }
 

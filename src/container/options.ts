@@ -94,13 +94,17 @@ function lastNetwork(sources: readonly (readonly string[])[]): string[] {
   const last = sources.findLastIndex((words) =>
     words.some((word) => NETWORK.test(word) || NETWORK_IS.test(word)),
   );
-  return sources.flatMap((words, at) =>
-    at >= last
-      ? words
-      : words.filter(
-          (word, i) => !NETWORK.test(word) && !NETWORK_IS.test(word) && !NETWORK.test(words[i - 1] ?? ''),
-        ),
-  );
+  return sources.flatMap((words, at) => (at >= last ? words : withoutNetworks(words)));
+}
+
+/** Read from the front, as the CLI does: what follows `--network` is its value, whatever it looks like. */
+function withoutNetworks(words: readonly string[]): readonly string[] {
+  let isValue = false;
+  return words.filter((word) => {
+    const isKept = !isValue && !NETWORK.test(word) && !NETWORK_IS.test(word);
+    isValue = !isValue && NETWORK.test(word);
+    return isKept;
+  });
 }
 
 /** Where a task runs (network, ports, hostname) is not an option of its; what it may do and see of the host is. */

@@ -37,17 +37,35 @@ export function offeredPorts(ranges: readonly PortRange[]): readonly number[] {
   return [...ports];
 }
 
-/** Reads the keys of an image's `ExposedPorts` (`80`, `80/tcp`, `53/udp`, `8000-8002/tcp`); others are dropped. */
+/**
+ * Reads the keys of an image's `ExposedPorts` (`80`, `80/tcp`, `53/udp`, `8000-8002/tcp`); others are dropped. Each port once,
+ * for each protocol the smallest first: an image may have any number of keys, and all ports in each.
+ */
 export function parseExposedPorts(keys: readonly string[]): readonly ExposedPort[] {
-  return keys.flatMap((key) => {
+  const byProtocol = new Map<string, PortRange[]>();
+  for (const key of keys) {
     const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/.exec(key);
-    if (match === null) return [];
-    const first = Number(match[1]);
-    const last = Number(match[2] ?? match[1]);
-    if (first < 1 || last > LARGEST_PORT) return [];
+    if (match === null) continue;
+    const begin = Number(match[1]);
+    const end = Number(match[2] ?? match[1]);
+    if (begin < 1 || end > LARGEST_PORT) continue;
     const protocol = match[3] ?? 'tcp';
-    return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => ({ port: first + i, protocol }));
-  });
+    const ranges = byProtocol.get(protocol) ?? [];
+    byProtocol.set(protocol, ranges);
+    ranges.push({ begin, end });
+  }
+  return [...byProtocol].flatMap(([protocol, ranges]) => portsIn(ranges).map((port) => ({ port, protocol })));
+}
+
+/** Each once, in order. No port is looked at twice, however many ranges it is in. */
+function portsIn(ranges: readonly PortRange[]): readonly number[] {
+  const ports: number[] = [];
+  let next = 1;
+  for (const { begin, end } of [...ranges].sort((a, b) => a.begin - b.begin)) {
+    next = Math.max(next, begin);
+    for (; next <= end; next++) ports.push(next);
+  }
+  return ports;
 }
 
 /** Offered ports in their order ↔ exposed ports by number, then protocol; offered ones left over lead to themselves. */

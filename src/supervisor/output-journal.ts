@@ -19,6 +19,7 @@ import {
   writevSync,
 } from 'node:fs';
 import { crc32 } from 'node:zlib';
+import { StreamSearch } from '../container/join.ts';
 import { Fault, systemWords } from '../fault.ts';
 import { putAside } from '../host/facts.ts';
 import { bootId } from '../host/processes.ts';
@@ -247,14 +248,23 @@ function appended(fd: number, sizeBefore: number, bytes: Buffer): number {
   const text = Buffer.alloc(Math.min(size - from, bytes.length + FOREIGN_BYTES_MAX));
   const got = text.subarray(0, readFully(fd, text, from));
   if (bytes.length === 0 || got.length === 0) return 0;
-  if (got.includes(bytes)) return bytes.length;
+  if (endOfFirst(bytes, got) !== undefined) return bytes.length;
   if (got.length < bytes.length && bytes.subarray(0, got.length).equals(got)) return got.length;
-  const at = got.indexOf(bytes.subarray(0, PARTIAL_ALIGN_BYTES / 2));
-  if (at < 0) return 0;
+  const begin = bytes.subarray(0, PARTIAL_ALIGN_BYTES / 2);
+  const end = endOfFirst(begin, got);
+  if (end === undefined) return 0;
+  const at = end - begin.length;
   let same = 0;
   while (same < bytes.length && at + same < got.length && bytes[same] === got[at + same]) same += 1;
   // What follows may be another's and agree by chance: ours ended with a block, or with the file.
   return at + same === got.length ? same : Math.max(0, same - ((from + at + same) % PARTIAL_ALIGN_BYTES));
+}
+
+/** In linear time: a task may have written to the file what nearly repeats itself. */
+function endOfFirst(pattern: Buffer, bytes: Buffer): number | undefined {
+  const search = new StreamSearch(pattern);
+  search.push(bytes);
+  return search.firstEnd;
 }
 
 function readFully(fd: number, into: Buffer, from: number): number {

@@ -90,6 +90,14 @@ describe('the environment of a command task', () => {
   }
 });
 
+test('an id with a NUL is refused, which no variable can hold', () => {
+  const task = taskRequest({ kind: 'executor', executorId: 'a\0b' });
+  assert.deepEqual(environment(task, {}, [], 'n', []), {
+    ok: false,
+    why: 'the environment variable "MESOS_EXECUTOR_ID" would contain a NUL',
+  });
+});
+
 test('an executor task knows its slave, from the record where the record says it', () => {
   const slave = {
     MESOS_CHECKPOINT: 'true',

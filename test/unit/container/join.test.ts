@@ -218,6 +218,16 @@ describe('overlapWithTail', () => {
   });
 });
 
+describe('a tail that nearly repeats itself', () => {
+  it('is held against a log in linear time', () => {
+    // Compared at each place anew these would be sixteen thousand million bytes.
+    const tail = Buffer.alloc(2 ** 18, 'a');
+    const log = Buffer.alloc(2 ** 18, 'a');
+    log[2 ** 17] = 0x62;
+    assert.equal(overlapWithTail(tail, log), 2 ** 17);
+  });
+});
+
 describe('StreamSearch', () => {
   it('finds first and last occurrence across parts', () => {
     const letters = fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 60 });

@@ -63,6 +63,13 @@ describe('whose options a task gets', () => {
     assert.equal(answer(['-x']).argv, undefined);
   });
 
+  test('what is appended sets the network, and takes nothing away but networks', () => {
+    const { options } = answer(['--net', '--net', '-p', '1:2', '--network=a', '-e', 'B'], {
+      append: ['--network=b'],
+    });
+    assert.deepEqual(options, ['-p', '1:2', '-e', 'B', '--network=b']);
+  });
+
   test('a NUL is refused', () => {
     const task = taskRequest({ container: { form: 'old', options: ['--label=a\0b'] } });
     assert.ok(!taskOptions(task, DEFAULT_CONFIG.options).ok);

@@ -270,6 +270,19 @@ describe('as a docker run line', () => {
     assert.deepEqual(dockerRunLine(request).notShown, ['HostConfig.BlkioDeviceReadBps']);
   });
 
+  test('what a body has in the place of a word is shown as JSON', () => {
+    const body = {
+      Image: 'app:1',
+      User: { toString: 1 },
+      HostConfig: { CpusetCpus: { a: 1 }, CapAdd: [['b']] },
+    };
+    const { line } = dockerRunLine({ query: {}, body });
+    assert.equal(
+      line,
+      `docker run --detach --user '{"toString":1}' --cpuset-cpus '{"a":1}' --cap-add '["b"]' app:1`,
+    );
+  });
+
   test('words are quoted only where a shell would change them', () => {
     assert.deepEqual(['a=b', '', '$x', "it's", '-v', 'a b'].map(quote), [
       'a=b',

@@ -25,11 +25,24 @@ test('ranges are counted out in the order of the record, each port once', () => 
 test('exposed ports are read as Docker writes them', () => {
   assert.deepEqual(parseExposedPorts(['80', '53/udp', '8000-8002/tcp', 'x/tcp', '70000/tcp', '5/icmp']), [
     { port: 80, protocol: 'tcp' },
-    { port: 53, protocol: 'udp' },
     { port: 8000, protocol: 'tcp' },
     { port: 8001, protocol: 'tcp' },
     { port: 8002, protocol: 'tcp' },
+    { port: 53, protocol: 'udp' },
   ]);
+});
+
+test('an image that exposes all ports a thousand times exposes each once', () => {
+  const keys = Array.from({ length: 1000 }, (_, n) => `${n + 1}-65535/tcp`);
+  const exposed = parseExposedPorts([...keys, '80', '80/tcp', '9-1']);
+  assert.equal(exposed.length, 65535);
+  assert.deepEqual(
+    [exposed[0], exposed.at(-1)],
+    [
+      { port: 1, protocol: 'tcp' },
+      { port: 65535, protocol: 'tcp' },
+    ],
+  );
 });
 
 test('offered ports in order meet exposed ones by number, then protocol', () => {

@@ -133,6 +133,18 @@ describe('a counter file', () => {
     world.close();
   });
 
+  it('finds the append among what nearly repeats it, in linear time', async () => {
+    await using directory = await tempDirectory();
+    const world = new World(directory);
+    const bytes = Buffer.alloc(CHUNK_BYTES_MAX, 'a');
+    bytes[CHUNK_BYTES_MAX / 2] = 0x62;
+    await world.announce(bytes);
+    world.others('a'.repeat(4 * 1024 * 1024));
+    // As far as it agrees it may be ours.
+    assert.equal(world.recover()?.state.position, CHUNK_BYTES_MAX / 2);
+    world.close();
+  });
+
   it('sees a few bytes of an append that was cut at the end of a block', async () => {
     await using directory = await tempDirectory();
     const world = new World(directory);
