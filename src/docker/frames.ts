@@ -85,8 +85,11 @@ export class StampReader {
     const [, second, fraction, zone] = found;
     const key = `${second}${zone}`;
     if (key !== this.#second) {
+      const secondMs = Date.parse(key);
+      // The form of a time alone.
+      if (Number.isNaN(secondMs)) return undefined;
       this.#second = key;
-      this.#secondNs = BigInt(Date.parse(key)) * NS_PER_MS;
+      this.#secondNs = BigInt(secondMs) * NS_PER_MS;
     }
     return { ns: this.#secondNs + BigInt(fraction ?? 0), end: space + 1 };
   }

@@ -37,7 +37,7 @@ export class LogParser {
 }
 
 const TTY_PIECE_BYTES = 16_384;
-const STAMP_PATTERN = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) /;
+const STAMP_PATTERN = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) /g;
 
 /**
  * Over a tty messages follow each other without frames: a stamp, then bytes up to a line end or a full piece. The last
@@ -84,9 +84,13 @@ export class TtyLogParser {
     const wasInLine = this.#inLine;
     this.#inLine = newline < 0 && whole === TTY_PIECE_BYTES;
     if (!wasInLine) return whole;
-    const next = STAMP_PATTERN.exec(text.toString('latin1', 0, whole + 64));
-    if (next === null || next.index >= whole) return whole;
-    this.#inLine = false;
-    return next.index;
+    for (const { index } of text.toString('latin1', 0, whole + 64).matchAll(STAMP_PATTERN)) {
+      if (index >= whole) break;
+      // What has the form alone, and is no time, the task has written.
+      if (this.#stamps.read(text.subarray(index)) === undefined) continue;
+      this.#inLine = false;
+      return index;
+    }
+    return whole;
   }
 }

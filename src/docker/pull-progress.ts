@@ -41,7 +41,7 @@ export class PullProgress {
     const { id, status } = message;
     if (typeof status !== 'string') return false;
     if (typeof id !== 'string' || !(this.#layers.has(id) || ANNOUNCED.has(status))) {
-      const other = `${String(id)} ${status}`;
+      const other = `${typeof id === 'string' ? id : ''} ${status}`;
       const isNew = other !== this.#lastOther;
       this.#lastOther = other;
       return isNew;

@@ -105,6 +105,22 @@ describe('TtyLogParser', () => {
       { numRuns: 100 },
     );
   });
+
+  it('takes what has the form of a stamp and is no time for the text that the task wrote', () => {
+    const piece = 'x'.repeat(16_384);
+    const rest = '2026-13-45T99:99:99.123456789Z and on\n';
+    const wire = Buffer.from(`${STAMP}${piece}${STAMP}${rest}${STAMP}next\n`);
+    const parser = new TtyLogParser();
+    assert.deepEqual([...parser.push(wire), ...parser.end()].map(plain), [
+      [STAMP_NS, piece],
+      [STAMP_NS, rest],
+      [STAMP_NS, 'next\n'],
+    ]);
+    assert.throws(
+      () => new TtyLogParser().push(Buffer.from(rest.repeat(2))),
+      (error) => isFault(error, 'protocol'),
+    );
+  });
 });
 
 function frame(type: number, bytes: Buffer): Buffer {

@@ -37,6 +37,12 @@ test("a failure is the daemon's words", () => {
   assert.equal(progress.failure, 'denied');
 });
 
+test('an id that is no text is passed over', () => {
+  const progress = new PullProgress('app');
+  assert.equal(progress.take('{"id":{"toString":1},"status":"Waiting"}'), true);
+  assert.equal(progress.words(), 'Pulling app');
+});
+
 test('no line breaks it', () => {
   const value = fc.oneof(
     fc.string(),
