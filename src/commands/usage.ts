@@ -39,14 +39,22 @@ export async function usage(call: Call): Promise<number> {
 
 export type Used = CgroupUsage & NetUsage;
 
+/** The largest of the fields that are uint32 on the wire. */
+const LARGEST_UINT32 = 2 ** 32 - 1;
+
+/** Periods of a millisecond are more than that after 50 days: a counter that has come to its end stays there. */
+function uint32(count: number | undefined): number | undefined {
+  return count === undefined ? undefined : Math.min(count, LARGEST_UINT32);
+}
+
 /** The same by the names of the wire. */
 export function statisticsOf(used: Used) {
   return {
     cpus_user_time_secs: used.cpusUserTimeSecs,
     cpus_system_time_secs: used.cpusSystemTimeSecs,
     cpus_limit: used.cpusLimit,
-    cpus_nr_periods: used.cpusNrPeriods,
-    cpus_nr_throttled: used.cpusNrThrottled,
+    cpus_nr_periods: uint32(used.cpusNrPeriods),
+    cpus_nr_throttled: uint32(used.cpusNrThrottled),
     cpus_throttled_time_secs: used.cpusThrottledTimeSecs,
     // Total usage up to 0.22, anonymous memory since. No call tells that it comes from such an old slave.
     mem_rss_bytes: used.memRssBytes,

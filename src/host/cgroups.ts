@@ -4,7 +4,7 @@
 
 import { readdirSync, statSync } from 'node:fs';
 import { errnoOf, Fault, isFault } from '../fault.ts';
-import { countLines, hasGone, readNumber, readTable, readText } from './kernel-files.ts';
+import { countLines, countOf, hasGone, readNumber, readTable, readText } from './kernel-files.ts';
 
 /** USER_HZ, in which cpuacct.stat counts; 100 on every Linux that runs Docker (it is part of the kernel's ABI). */
 const CLOCK_TICKS_PER_SECOND = 100;
@@ -140,10 +140,11 @@ function usageV1(cgroups: Cgroups, init: ContainerInit, mount: string): CgroupUs
   }
   const cpu = at('cpu');
   if (cpu !== undefined) {
-    const quota = Number(readText(`${cpu}/cpu.cfs_quota_us`) ?? '-1');
+    // -1 where there is none.
+    const quota = readNumber(`${cpu}/cpu.cfs_quota_us`);
     const period = readNumber(`${cpu}/cpu.cfs_period_us`);
     const shares = readNumber(`${cpu}/cpu.shares`);
-    if (quota > 0 && period !== undefined && period > 0) usage.cpusLimit = quota / period;
+    if (quota && period) usage.cpusLimit = quota / period;
     else if (shares !== undefined) usage.cpusLimit = shares / 1024;
     const stat = readTable(`${cpu}/cpu.stat`);
     usage.cpusNrPeriods = stat.get('nr_periods');
@@ -180,9 +181,11 @@ function usageV2(directory: string): CgroupUsage {
   const memory = readTable(`${directory}/memory.stat`);
   const seconds = (micros: number | undefined): number | undefined =>
     micros === undefined ? undefined : micros / 1e6;
-  const [quota = 'max', period = '0'] = (readText(`${directory}/cpu.max`) ?? '').trim().split(' ');
-  const weight = readNumber(`${directory}/cpu.weight`);
-  const ofQuota = quota === 'max' || Number(period) <= 0 ? undefined : Number(quota) / Number(period);
+  // `max` where there is no quota.
+  const [quota, period] = (readText(`${directory}/cpu.max`) ?? '').trim().split(' ').map(countOf);
+  // From 1 on.
+  const weight = readNumber(`${directory}/cpu.weight`) || undefined;
+  const ofQuota = quota === undefined || !period ? undefined : quota / period;
   return given({
     cpusUserTimeSecs: seconds(cpu.get('user_usec')),
     cpusSystemTimeSecs: seconds(cpu.get('system_usec')),

@@ -8,9 +8,12 @@ const PIECE_BYTES = 65_536;
 /** Lists of pids beyond this (a hundred thousand of them) are not counted: an old slave asks every second. */
 const LIST_BYTES_MAX = 1024 * 1024;
 
-/** Gone (ENXIO: the network of a process that is ending), or not supported by this kernel or this kind of cgroup. */
+/**
+ * Gone (ENXIO: the network of a process that is ending), or not supported by this kernel or this kind of cgroup; or with a name
+ * that is longer than any can be.
+ */
 const ABSENT: readonly (string | undefined)[] = [
-  ...['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'ENXIO', 'EOPNOTSUPP'],
+  ...['ENOENT', 'ENOTDIR', 'ESRCH', 'ENODEV', 'ENXIO', 'EOPNOTSUPP', 'ENAMETOOLONG'],
 ];
 
 /** Why nothing can be read of a process. */
@@ -41,21 +44,28 @@ export function readText(path: string): string | undefined {
   });
 }
 
-/** A file that holds one number; `max` is no number. */
-export function readNumber(path: string): number | undefined {
-  const text = readText(path)?.trim();
-  if (text === undefined || text === '' || text === 'max') return undefined;
+/**
+ * A count as the kernel writes it; undefined for anything else, `max` and -1 among it. 2^63 and above is one that has passed
+ * below 0, which kernels have shown, and nothing that can be told to a slave.
+ */
+export function countOf(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\d{1,20}$/.test(text)) return undefined;
   const value = Number(text);
-  return Number.isFinite(value) && value >= 0 ? value : undefined;
+  return value < 2 ** 63 ? value : undefined;
 }
 
-/** A file of lines `name value`. */
+/** A file that holds one count; `max` is none. */
+export function readNumber(path: string): number | undefined {
+  return countOf(readText(path)?.trim());
+}
+
+/** A file of lines `name count`. */
 export function readTable(path: string): Map<string, number> {
   const table = new Map<string, number>();
   for (const line of (readText(path) ?? '').split('\n')) {
     const blank = line.indexOf(' ');
-    const value = Number(line.slice(blank + 1));
-    if (blank > 0 && Number.isFinite(value)) table.set(line.slice(0, blank), value);
+    const value = countOf(line.slice(blank + 1));
+    if (blank > 0 && value !== undefined) table.set(line.slice(0, blank), value);
   }
   return table;
 }

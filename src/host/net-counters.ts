@@ -2,7 +2,7 @@
 // network has no numbers of its own: whoever shares a namespace with the host's init or with us gets none, never the host's.
 
 import { statSync } from 'node:fs';
-import { hasGone, readText } from './kernel-files.ts';
+import { countOf, hasGone, readText } from './kernel-files.ts';
 
 export interface NetUsage {
   netRxBytes?: number;
@@ -48,7 +48,7 @@ export function readNetUsage(pid: number, procRoot = '/proc'): NetUsage {
   const usage: NetUsage = Object.fromEntries(COLUMNS.map(([name]) => [name, 0]));
   for (const line of text.split('\n')) {
     const [, name = '', columns = ''] = /^\s*([^\s:|]+):(.*)$/.exec(line) ?? [];
-    const values = columns.trim().split(/\s+/).map(Number);
+    const values = columns.trim().split(/\s+/).map(countOf);
     if (name === '' || name === 'lo' || values.length < 12) continue;
     for (const [field, column] of COLUMNS) usage[field] = (usage[field] ?? 0) + (values[column] ?? 0);
   }

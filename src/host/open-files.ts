@@ -12,6 +12,12 @@ export function isOutOfFiles(error: unknown): boolean {
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
+/** Of a file /proc/<pid>/limits. Infinity where there is none. */
+export function limitIn(limits: string): number {
+  const word = /^Max open files +(\d+)/m.exec(limits)?.[1];
+  return word === undefined ? Number.POSITIVE_INFINITY : Number(word);
+}
+
 /** For as long as the process lives. */
 export class OpenFiles {
   /** Kept open, so that it can be read when nothing else can be opened. */
@@ -25,8 +31,7 @@ export class OpenFiles {
       0,
       readSync(this.#limits, this.#buffer, 0, LIMITS_MAX_BYTES, 0),
     );
-    const word = /^Max open files +(\d+)/m.exec(text)?.[1];
-    return word === undefined ? Number.POSITIVE_INFINITY : Number(word);
+    return limitIn(text);
   }
 
   /** Less than 0 where the limit is below what is open already. */

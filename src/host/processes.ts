@@ -32,16 +32,31 @@ export function processStat(pid: number | 'self'): Stat | undefined {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
     throw error;
   }
+  return parseStat(text);
+}
+
+/** What stands in such a file; undefined for what is none, such as one that was read while its process ended. */
+export function parseStat(text: string): Stat | undefined {
   // The second field is the command in parentheses and may itself contain blanks and parentheses.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [parent, group, session, startTime] = [fields[1], fields[2], fields[3], fields[19]].map(numberOf);
+  if (parent === undefined || group === undefined || session === undefined || startTime === undefined)
+    return undefined;
   return {
     name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')),
     state: fields[0] ?? '?',
-    parent: Number(fields[1]),
-    group: Number(fields[2]),
-    session: Number(fields[3]),
-    startTime: Number(fields[19]),
+    parent,
+    group,
+    session,
+    startTime,
   };
+}
+
+/** A group or session may be -1. */
+function numberOf(field: string | undefined): number | undefined {
+  if (field === undefined || !/^-?\d{1,20}$/.test(field)) return undefined;
+  const number = Number(field);
+  return Number.isSafeInteger(number) ? number : undefined;
 }
 
 /** The process behind a pid right now; undefined if there is none or it is a zombie. */
@@ -118,10 +133,14 @@ export function parseNoted(value: unknown): NotedProcess | undefined {
 /** The same for a caller (see callerOfSession), which may be its container's init. */
 export function parseNotedCaller(value: unknown): NotedProcess | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (!('pid' in value) || typeof value.pid !== 'number' || value.pid < INIT_PID) return undefined;
-  if (!('startTime' in value) || typeof value.startTime !== 'number') return undefined;
+  if (!('pid' in value) || !isCount(value.pid) || value.pid < INIT_PID) return undefined;
+  if (!('startTime' in value) || !isCount(value.startTime)) return undefined;
   if (!('bootId' in value) || typeof value.bootId !== 'string') return undefined;
   return { pid: value.pid, startTime: value.startTime, bootId: value.bootId };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
 /** `pid:startTime`, as it is handed on in an argv. */
@@ -132,5 +151,7 @@ export function formatIdentity(process: ProcessIdentity): string {
 /** The reverse of formatIdentity; undefined for anything else. */
 export function parseIdentity(text: string): ProcessIdentity | undefined {
   const match = /^(\d{1,10}):(\d{1,16})$/.exec(text);
-  return match === null ? undefined : { pid: Number(match[1]), startTime: Number(match[2]) };
+  if (match === null) return undefined;
+  const [pid, startTime] = [Number(match[1]), Number(match[2])];
+  return isCount(startTime) ? { pid, startTime } : undefined;
 }

@@ -7,8 +7,12 @@ const LISTEN = '0A';
 
 /** The IPv4 address on which this very process listens on that port; undefined if it does not. */
 export function listensAt(pid: number, port: number): string | undefined {
-  const sockets = socketsOf(pid);
-  for (const line of (readText(`/proc/${pid}/net/tcp`) ?? '').split('\n')) {
+  return addressIn(readText(`/proc/${pid}/net/tcp`) ?? '', port, socketsOf(pid));
+}
+
+/** The address in a file net/tcp on which one of these sockets listens, at that port. */
+export function addressIn(table: string, port: number, sockets: ReadonlySet<string>): string | undefined {
+  for (const line of table.split('\n')) {
     // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
     const fields = line.trim().split(/\s+/);
     const [address = '', hexPort = ''] = (fields[1] ?? '').split(':');
@@ -30,7 +34,8 @@ function socketsOf(pid: number): ReadonlySet<string> {
   return inodes;
 }
 
-/** Eight hexadecimal digits in the order of the host's memory, which is little-endian wherever Docker runs. */
-function addressOf(hex: string): string {
+/** Eight hexadecimal digits in the order of the host's memory, which is little-endian wherever Docker runs; else undefined. */
+function addressOf(hex: string): string | undefined {
+  if (!/^[0-9A-F]{8}$/.test(hex)) return undefined;
   return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
 }

@@ -53,8 +53,12 @@ function parse(value: unknown): LimitsRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   return {
     // Releases that had one file for both wrote no time.
-    atUs: 'atUs' in value && typeof value.atUs === 'number' ? value.atUs : 0,
-    ...('cpus' in value && typeof value.cpus === 'number' ? { cpus: value.cpus } : {}),
-    ...('memMb' in value && typeof value.memMb === 'number' ? { memMb: value.memMb } : {}),
+    atUs: 'atUs' in value && isAmount(value.atUs) ? value.atUs : 0,
+    ...('cpus' in value && isAmount(value.cpus) ? { cpus: value.cpus } : {}),
+    ...('memMb' in value && isAmount(value.memMb) ? { memMb: value.memMb } : {}),
   };
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }

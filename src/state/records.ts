@@ -2,6 +2,7 @@
 // do not know is refused as a whole; a torn one counts as absent.
 
 import { type Config, DEFAULT_CONFIG } from '../config/schema.ts';
+import { LARGEST_PORT } from '../container/ports.ts';
 import type { TaskRequest } from '../container/task.ts';
 import {
   OUTSIDE_CAUSES,
@@ -25,6 +26,14 @@ export const REQUEST_VERSION = 1;
 
 const STATES = Object.values(TaskState);
 const REASONS = Object.values(Reason);
+
+/** A waitpid status, 32 bits on the wire, is an exit code × 256; Docker's code is -1 where it has none. */
+const LEAST_STATUS = -(2 ** 31);
+const LARGEST_STATUS = 2 ** 31 - 1;
+
+function isWithin(value: unknown, least: number, largest: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= largest;
+}
 
 /** container.json: all that is needed to run the container, so that the supervisor depends on no configuration file. */
 export interface RequestRecord {
@@ -65,7 +74,7 @@ export function parseRequest(value: unknown, path: string): RequestRecord | unde
   if (value.version !== REQUEST_VERSION) {
     throw new Fault(
       'protocol',
-      `${path} has version ${String(value.version)}, this deimos reads version ${REQUEST_VERSION}: it was written by another release`,
+      `${path} has version ${JSON.stringify(value.version)}, this deimos reads version ${REQUEST_VERSION}: it was written by another release`,
     );
   }
   if (!('task' in value) || !('config' in value)) return undefined;
@@ -83,7 +92,7 @@ export function parseRegistered(value: unknown): RegisteredRecord | undefined {
     slaveId: value.slaveId,
     takesKilling: 'takesKilling' in value && value.takesKilling === true,
     ...(by === undefined ? {} : { by }),
-    ...('port' in value && typeof value.port === 'number' ? { port: value.port } : {}),
+    ...('port' in value && isWithin(value.port, 1, LARGEST_PORT) ? { port: value.port } : {}),
   };
 }
 
@@ -130,7 +139,8 @@ export function parseTermination(value: unknown): TerminationRecord | undefined 
   if (!('message' in value) || typeof value.message !== 'string') return undefined;
   if (!('killed' in value) || typeof value.killed !== 'boolean') return undefined;
   if (!('reasons' in value) || !Array.isArray(value.reasons)) return undefined;
-  const status = 'status' in value && typeof value.status === 'number' ? { status: value.status } : {};
+  const status =
+    'status' in value && isWithin(value.status, LEAST_STATUS, LARGEST_STATUS) ? { status: value.status } : {};
   const state = STATES.find((one) => 'state' in value && one === value.state);
   const reasons = REASONS.filter((one) => (value.reasons as unknown[]).includes(one));
   return {
@@ -153,15 +163,17 @@ export function parseOutcome(value: unknown): Outcome | undefined {
     case 'lost':
       return why === undefined ? undefined : { kind: value.kind, why };
     case 'exited': {
-      if (!('exitCode' in value) || typeof value.exitCode !== 'number') return undefined;
+      if (!('exitCode' in value) || !isWithin(value.exitCode, LEAST_STATUS >> 8, LARGEST_STATUS >> 8))
+        return undefined;
       const oomKilled = 'oomKilled' in value && value.oomKilled === true;
       const outside = OUTSIDE_CAUSES.find((name) => 'outside' in value && value.outside === name);
-      const limited = 'memoryLimitBytes' in value && typeof value.memoryLimitBytes === 'number';
       return {
         kind: 'exited',
         exitCode: value.exitCode,
         oomKilled,
-        ...(limited ? { memoryLimitBytes: value.memoryLimitBytes as number } : {}),
+        ...('memoryLimitBytes' in value && isWithin(value.memoryLimitBytes, 0, Number.MAX_SAFE_INTEGER)
+          ? { memoryLimitBytes: value.memoryLimitBytes }
+          : {}),
         ...(outside === undefined ? {} : { outside }),
       };
     }

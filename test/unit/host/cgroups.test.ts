@@ -13,6 +13,9 @@ import {
   readUsage,
 } from '../../../src/host/cgroups.ts';
 import { readNetUsage } from '../../../src/host/net-counters.ts';
+import { decode } from '../../../src/mesos/codec.ts';
+import { ResourceStatistics } from '../../../src/mesos/messages.ts';
+import { encodeResourceStatistics } from '../../../src/mesos/task-view.ts';
 import { type CgroupFixture, cgroupFixtures, layOut } from '../../support/cgroup-fixtures.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 import { assertBetween, factsOf } from '../../support/usage-facts.ts';
@@ -67,6 +70,31 @@ for (const [version, quota, weight, cpus] of [
     const real = fixture(`${version}-systemd`);
     assert.equal(usageWith(directory, real, quota).cpusLimit, 2.5);
     assert.equal(usageWith(directory, real, weight).cpusLimit, cpus);
+  });
+
+  test(`${version}: what is no count is absent, and the answer can be written`, async () => {
+    await using directory = await tempDirectory();
+    const real = fixture(`${version}-systemd`);
+    const used = usageWith(directory, real, {
+      // A counter that has passed below 0, and periods of a millisecond for two months.
+      ...{ 'memory.usage_in_bytes': '18446744073709551615\n', 'memory.current': '18446744073709551615\n' },
+      ...{ 'memory.stat': 'total_rss -1\nanon -1\ntotal_cache 0x10\nfile 1.5\n' },
+      ...{
+        'cpu.stat': 'nr_periods 5000000000\nnr_throttled 1\n',
+        'cpu.max': 'x 100000\n',
+        'cpu.weight': '0\n',
+      },
+      ...{ 'cpu.cfs_quota_us': 'x\n', 'cpu.shares': 'x\n' },
+    });
+    assert.deepEqual(
+      [used.memTotalBytes, used.memRssBytes, used.memFileBytes, used.cpusLimit],
+      [undefined, undefined, undefined, undefined],
+    );
+    const told = decode(
+      ResourceStatistics,
+      encodeResourceStatistics({ timestamp: 0, ...statisticsOf(used) }),
+    );
+    assert.equal(told.cpus_nr_periods, 2 ** 32 - 1);
   });
 
   test(`${version}: no limit is none, not the largest number`, async () => {

@@ -39,6 +39,13 @@ test('all interfaces but lo are summed up', async () => {
   });
 });
 
+test('a column that is no count adds nothing', async () => {
+  await using directory = await tempDirectory();
+  networks(directory, [ETH0, '  eth1: x -1 1.5 0 0 0 0 0 0 18446744073709551615 0 0 0 0 0 0']);
+  const { netRxBytes, netRxPackets, netTxPackets } = readNetUsage(7, directory.path);
+  assert.deepEqual([netRxBytes, netRxPackets, netTxPackets], [1000, 10, 20]);
+});
+
 test('a network of its own with nothing but lo has had no traffic', async () => {
   await using directory = await tempDirectory();
   networks(directory, [LO]);

@@ -10,6 +10,8 @@ import {
   identify,
   isAlive,
   parseIdentity,
+  parseNoted,
+  parseStat,
   processStat,
 } from '../../../src/host/processes.ts';
 import { output } from '../../support/command.ts';
@@ -39,8 +41,32 @@ test('a name with blanks and parentheses does not confuse the fields', async () 
 
 test('an identity survives being written into an argv, and nothing else is one', () => {
   assert.deepEqual(parseIdentity(formatIdentity({ pid: 12, startTime: 345 })), { pid: 12, startTime: 345 });
-  for (const text of ['', '12', '12:', ':3', 'a:b', '1:2:3', '-1:2'])
+  for (const text of ['', '12', '12:', ':3', 'a:b', '1:2:3', '-1:2', '1:9999999999999999'])
     assert.equal(parseIdentity(text), undefined, text);
+});
+
+test('a file that is no stat is no process', () => {
+  const stat = '7 (sh) S 1 7 7 0 -1 0 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1 1';
+  assert.equal(parseStat(stat)?.startTime, 12345);
+  for (const text of [
+    '',
+    '7 (sh) S 1 7 7',
+    stat.replace('12345', 'x'),
+    stat.replace('12345', '9'.repeat(20)),
+  ])
+    assert.equal(parseStat(text), undefined, text);
+});
+
+test('a noted process has the number and the time of one', () => {
+  const process = { pid: 7, startTime: 12345, bootId: 'b' };
+  assert.deepEqual(parseNoted(process), process);
+  for (const wrong of [
+    { pid: 1.5 },
+    { pid: Number.POSITIVE_INFINITY },
+    { startTime: -1 },
+    { startTime: 0.5 },
+  ])
+    assert.equal(parseNoted({ ...process, ...wrong }), undefined);
 });
 
 for (const [name, isCaller] of [

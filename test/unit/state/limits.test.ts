@@ -64,7 +64,9 @@ test('limits of a release that had one file for both give way to any newer', () 
 test('a limit that is torn or foreign is passed over', () =>
   inDirectory((paths) => {
     writeFileSync(paths.limits, '{"cpus":');
-    writeFileSync(paths.limitsCpus, '{"cpus":"many"}');
-    noteLimits(paths, { memMb: 32 });
-    assert.deepEqual(readLimits(paths), { memMb: 32 });
+    for (const cpus of ['"many"', '-1', '1e999']) {
+      writeFileSync(paths.limitsCpus, `{"cpus":${cpus},"atUs":1e999}`);
+      noteLimits(paths, { memMb: 32 });
+      assert.deepEqual(readLimits(paths), { memMb: 32 }, cpus);
+    }
   }));
