@@ -1,4 +1,4 @@
-// Holds the rules of style in src/, test/, scripts/ and bench/, and shows that each rule finds what breaks it.
+// Holds the rules of style in src/, test/, scripts/, bench/ and fuzz/, and shows that each rule finds what breaks it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,7 +6,7 @@ import { readSources, type SourceFile } from './source.ts';
 import * as rules from './style-rules.ts';
 
 const product = readSources('src/**/*.ts');
-const everything = readSources('{src,test,scripts,bench}/**/*.ts');
+const everything = readSources('{src,test,scripts,bench,fuzz}/**/*.ts');
 const tests = readSources('test/**/*.test.ts');
 
 interface Case {
