@@ -9,18 +9,23 @@ import {
   openSync,
   readdirSync,
   readlinkSync,
-  realpathSync,
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
-import { errnoOf, Fault, isDiskRefusal, isFault, refusal, systemWords } from '../fault.ts';
+import { dirname, join, resolve } from 'node:path';
+import { errnoOf, escapeControl, Fault, isDiskRefusal, isFault, refusal, systemWords } from '../fault.ts';
 import { makeDirectory, readFact, writeFactSync } from '../host/facts.ts';
 import { rootPaths } from './layout.ts';
 import { REQUEST_VERSION } from './records.ts';
 
 /** Symlinks to the roots that launches on this host, or its service, have used since it booted. */
 const ROOTS_IN_USE = '/run/deimos.roots';
+
+const OTHERS_WRITE = 0o022;
+/** In such a directory nobody renames what is not his. */
+const STICKY = 0o1000;
+/** As the kernel's own bound on one look-up. */
+const LINKS_MAX = 40;
 
 /** Releases that wrote these said nothing about it. */
 const FIRST_RECORDS = 1;
@@ -34,19 +39,29 @@ export const DEFAULT_ROOT = '/tmp/deimos';
  * a later release was here.
  */
 export function prepareRoot(root: string): string {
-  try {
-    makeWithParents(root);
-  } catch (error) {
-    if (isDiskRefusal(error)) throw refusal(`cannot make ${root}`, error);
-    throw new Fault('config', `the state root ${root} cannot be made: ${systemWords(error)}`, error);
-  }
-  const real = checkRoot(root);
+  const real = checkOrMake(root);
   checkRecords(real);
   const paths = rootPaths(real);
   for (const directory of [paths.containers, paths.dockerIds, paths.startTimes, paths.supervisor])
     makeDirectory(directory);
   makeLockFile(paths.wakeLock);
   return real;
+}
+
+function checkOrMake(root: string): string {
+  try {
+    return checkRoot(root);
+  } catch (error) {
+    if (!isFault(error, 'not-found')) throw error;
+  }
+  try {
+    makeWithParents(root);
+  } catch (error) {
+    if (isFault(error)) throw error;
+    if (isDiskRefusal(error)) throw refusal(`cannot make ${root}`, error);
+    throw new Fault('config', `the state root ${root} cannot be made: ${systemWords(error)}`, error);
+  }
+  return checkRoot(root);
 }
 
 /** 0700, where they are missing. The runtime's own way of it calls a read-only disk a missing directory. Throws the system's errors. */
@@ -61,6 +76,8 @@ function makeWithParents(path: string): void {
 }
 
 function makeOne(path: string): void {
+  // Nothing is made where somebody else leads us.
+  trustedPath(dirname(path));
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
@@ -101,14 +118,15 @@ export function makeLockFile(path: string): void {
 }
 
 /**
- * The real path of a root that exists. Throws Fault `not-found` where it does not, `config` where somebody else
- * owns it or can write to it: then nothing in it can be believed.
+ * The real path of a root that exists. Throws Fault `not-found` where it does not, `config` where somebody else owns it, can
+ * write to it, or could put another directory in its place: then nothing in it can be believed.
  */
 export function checkRoot(root: string): string {
   let real: string;
   try {
-    real = realpathSync(root);
+    real = trustedPath(root);
   } catch (error) {
+    if (errnoOf(error) === undefined || isFault(error)) throw error;
     if (errnoOf(error) === 'ENOENT') throw new Fault('not-found', `there is no state root ${root}`, error);
     throw new Fault('config', `the state root ${root} cannot be read: ${systemWords(error)}`, error);
   }
@@ -121,13 +139,45 @@ export function checkRoot(root: string): string {
       `the state root ${real} belongs to user ${stat.uid}, not to user ${us} that runs deimos`,
     );
   }
-  if ((stat.mode & 0o022) !== 0) {
+  if ((stat.mode & OTHERS_WRITE) !== 0) {
     throw new Fault(
       'config',
       `the state root ${real} can be written by others; make it 0700 or choose another`,
     );
   }
   return real;
+}
+
+/**
+ * The real path of what exists, each step of which only root and we can change: no directory on the way is somebody else's or
+ * can be written by others, unless it is sticky as /tmp is, and no link is somebody else's. Fault `config`; throws the system's
+ * errors: ENOENT where there is nothing.
+ */
+function trustedPath(path: string): string {
+  const trusted = [0, process.getuid?.() ?? 0];
+  const refused = (at: string, why: string): Fault =>
+    new Fault('config', `${path} cannot be trusted to stay where it is: ${escapeControl(at)} ${why}`);
+  let names = resolve(path).split('/');
+  let links = 0;
+  let at = '/';
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    if (name === '' || name === '.') continue;
+    const { uid, mode } = lstatSync(at);
+    if (!trusted.includes(uid)) throw refused(at, `belongs to user ${uid}`);
+    if ((mode & OTHERS_WRITE) !== 0 && (mode & STICKY) === 0) throw refused(at, 'can be written by others');
+    const next = name === '..' ? dirname(at) : join(at, name);
+    const there = lstatSync(next);
+    if (!there.isSymbolicLink()) {
+      at = next;
+      continue;
+    }
+    if (!trusted.includes(there.uid)) throw refused(next, `is a link of user ${there.uid}`);
+    if (++links > LINKS_MAX) throw refused(next, 'is one of too many links');
+    const target = readlinkSync(next);
+    if (target.startsWith('/')) at = '/';
+    names = [...target.split('/'), ...names];
+  }
+  return at;
 }
 
 /** Notes that this root is in use. Best effort: without it only the configured root is looked at. Repeatable. */

@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict';
 import {
   chmodSync,
+  chownSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
@@ -30,6 +33,7 @@ import {
   removeState,
   withdraw,
 } from '../../../src/state/store.ts';
+import { NOBODY } from '../../support/exchange.ts';
 import { mountSmallDisk } from '../../support/small-disk.ts';
 import { id, launched, requestOf } from '../../support/states.ts';
 import { tempDirectory } from '../../support/temp.ts';
@@ -223,4 +227,64 @@ test('a root that others can write, or that is somebody else’s, is refused in 
   );
   writeFileSync(directory.at('file'), '', { mode: 0o600 });
   assert.throws(() => checkRoot(directory.at('file')), /not a directory/);
+});
+
+test('a root in whose place somebody else could put another one is refused, and nothing is made there', async () => {
+  await using directory = await tempDirectory();
+  const [theirs, others, sticky, real] = ['theirs', 'others', 'sticky', 'real'].map((name) => {
+    mkdirSync(directory.at(name, 'deep'), { recursive: true, mode: 0o700 });
+    return directory.at(name);
+  });
+  assert.ok(theirs && others && sticky && real);
+  chownSync(theirs, NOBODY, NOBODY);
+  chmodSync(others, 0o770);
+  chmodSync(sticky, 0o1777);
+  symlinkSync(real, `${sticky}/of-root`);
+  symlinkSync(real, `${sticky}/of-nobody`);
+  lchownSync(`${sticky}/of-nobody`, NOBODY, NOBODY);
+  mkdirSync(`${sticky}/made-before`, { mode: 0o777 });
+  chownSync(`${sticky}/made-before`, NOBODY, NOBODY);
+  symlinkSync('loop', `${sticky}/loop`);
+  const refused: readonly (readonly [root: string, words: RegExp])[] = [
+    [`${theirs}/deep`, /theirs belongs to user 65534$/],
+    [`${theirs}/new`, /theirs belongs to user 65534$/],
+    [`${others}/deep`, /others can be written by others$/],
+    [`${others}/new/deeper`, /others can be written by others$/],
+    [`${sticky}/of-nobody/deep`, /of-nobody is a link of user 65534$/],
+    [`${sticky}/of-nobody/new`, /of-nobody is a link of user 65534$/],
+    [`${sticky}/of-nobody`, /of-nobody is a link of user 65534$/],
+    [`${sticky}/made-before/new`, /made-before belongs to user 65534$/],
+    [`${sticky}/made-before`, /belongs to user 65534, not to user 0/],
+    [`${sticky}/loop`, /is one of too many links$/],
+  ];
+  for (const [root, words] of refused) {
+    for (const check of [checkRoot, prepareRoot])
+      assert.throws(
+        () => check(root),
+        (error) => isFault(error, 'config') && words.test(error.message),
+        root,
+      );
+  }
+  for (const path of [theirs, others, real]) assert.deepEqual(readdirSync(path), ['deep']);
+  assert.deepEqual(readdirSync(`${sticky}/made-before`), []);
+  for (const root of [`${sticky}/new`, `${sticky}/of-root/deep`, `${sticky}/of-root/new/deeper`])
+    assert.equal(prepareRoot(root), root.replace('/sticky/of-root', '/real'));
+});
+
+test('whatever the umask, all that is made in a root is for its owner alone', async () => {
+  await using directory = await tempDirectory();
+  for (const umask of [0, 0o077]) {
+    const before = process.umask(umask);
+    try {
+      const root = prepareRoot(directory.at(`root-${umask}`, 'deep'));
+      launched(root, 'one');
+    } finally {
+      process.umask(before);
+    }
+    const top = directory.at(`root-${umask}`);
+    for (const name of ['.', ...readdirSync(top, { recursive: true, encoding: 'utf8' })]) {
+      const { mode } = lstatSync(`${top}/${name}`);
+      if ((mode & 0o170000) !== 0o120000) assert.equal(mode & 0o077, 0, name);
+    }
+  }
 });
