@@ -79,14 +79,29 @@ export function oneLine(error: unknown): string {
   return escapeControl(text);
 }
 
-/** Control characters (C0, DEL, C1, line separators) written as \n, \t, \x1b …, so that foreign text stays on its line. */
+/**
+ * What a terminal or a log does not show but obeys, written as \n, \t, \x1b, \u202e …, so that foreign text stays on its line and
+ * in its order. Twice is the same as once.
+ */
 export function escapeControl(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => {
+  return replaceControl(text, (c) => {
     if (c === '\n') return '\\n';
     if (c === '\r') return '\\r';
     if (c === '\t') return '\\t';
     const code = c.charCodeAt(0);
-    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : escapedInUnicode(c);
   });
+}
+
+/** With something in the place of each control character: C0, DEL, C1, line separators, and what turns the direction of writing. */
+export function replaceControl(text: string, replacement: (character: string) => string): string {
+  const control =
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+  return text.replace(control, replacement);
+}
+
+/** One UTF-16 unit as `\u202e`. */
+export function escapedInUnicode(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

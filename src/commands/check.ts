@@ -1,10 +1,11 @@
 // `deimos check`: what is wrong with this host, a line for each look at it. Each look is a process of its own: one that hangs, on
 // a dead file server or a Docker that does not answer, is a finding like any other, and holds up no other.
 
-import { oneLine } from '../fault.ts';
+import { escapeControl, oneLine } from '../fault.ts';
 import { runBriefly } from '../host/brief.ts';
 import { terminalOf } from '../terminal/screen.ts';
 import { type Style, tableLines } from '../terminal/table.ts';
+import { jsonText } from '../terminal/text.ts';
 import type { Call } from './call.ts';
 import { type Finding, failure, LEVELS, type Level, parseFinding } from './check/finding.ts';
 import { LOOKS, look } from './check/looks.ts';
@@ -28,7 +29,7 @@ export async function check(
   write: (text: string) => void,
 ): Promise<number> {
   if (options.look !== undefined) {
-    write(`${JSON.stringify(await look(call, options.look))}\n`);
+    write(`${jsonText(await look(call, options.look))}\n`);
     return 0;
   }
   const found: { readonly look: string; readonly finding: Finding }[] = [];
@@ -42,7 +43,7 @@ export async function check(
   found.sort((a, b) => order.indexOf(a.look) - order.indexOf(b.look));
   if (options.json) {
     const objects = found.map(({ look: name, finding }) => ({ look: name, ...finding }));
-    write(`${JSON.stringify(objects, undefined, 2)}\n`);
+    write(`${jsonText(objects)}\n`);
   } else write(`${lines(call, found).join('\n')}\n`);
   return Math.max(...found.map(({ finding }) => LEVELS.indexOf(finding.level)));
 }
@@ -55,7 +56,7 @@ function lines(
   const rows = found.map(({ look: name, finding: { level, text, todo } }) => [
     { text: level, style: STYLES[level] },
     { text: name },
-    { text: todo === undefined ? text : `${text}: ${todo}` },
+    { text: escapeControl(todo === undefined ? text : `${text}: ${todo}`) },
   ]);
   const [, ...shown] = tableLines([{ title: '' }, { title: '' }, { title: '' }], rows, {
     width: undefined,

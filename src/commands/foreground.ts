@@ -2,7 +2,7 @@
 // task's own. The supervisor does the work as ever, so that an interrupted terminal loses nothing; Ctrl-C ends the task.
 
 import { onExit } from 'signal-exit';
-import { Fault, oneLine } from '../fault.ts';
+import { escapeControl, Fault, oneLine } from '../fault.ts';
 import { writeFactSync } from '../host/facts.ts';
 import { FollowedFile } from '../host/followed-file.ts';
 import { rest } from '../host/pauses.ts';
@@ -54,6 +54,6 @@ export async function foreground(call: Call, write: (text: string) => void): Pro
   unregister();
   writeFactSync(paths.delivered, '');
   if (termination.status === undefined) throw new Fault('docker', termination.message);
-  write(`deimos: ${termination.message}\n`);
+  write(`deimos: ${escapeControl(termination.message)}\n`);
   return (termination.status >> 8) & 0xff;
 }

@@ -1,7 +1,7 @@
 // `deimos logs`: what a task writes, from the files of its sandbox, for as long as it goes on.
 
 import { existsSync } from 'node:fs';
-import { Fault } from '../fault.ts';
+import { escapeControl, Fault } from '../fault.ts';
 import { FollowedFile } from '../host/followed-file.ts';
 import { rest } from '../host/pauses.ts';
 import { resolveState } from '../state/resolve.ts';
@@ -48,6 +48,6 @@ export async function logs(call: Call, word: string, options: LogsOptions): Prom
     await rest(LOOK_MS, new AbortController().signal);
   }
   const message = options.follow && call.interactive ? readTermination(paths)?.message : undefined;
-  if (message !== undefined) process.stderr.write(`deimos: ${message}\n`);
+  if (message !== undefined) process.stderr.write(`deimos: ${escapeControl(message)}\n`);
   return 0;
 }

@@ -16,6 +16,7 @@ import { readRecordOrText } from '../mesos/record.ts';
 import type { RequestRecord } from '../state/records.ts';
 import { DockerHosts } from '../supervisor/docker-host.ts';
 import { prepare } from '../supervisor/preparation.ts';
+import { jsonText } from '../terminal/text.ts';
 import type { Call } from './call.ts';
 import { readCircumstances, readRequestRecord } from './launch.ts';
 
@@ -55,7 +56,7 @@ export async function plan(
     },
   );
   const { line, notShown } = dockerRunLine(created);
-  write(`${JSON.stringify(masked(created), undefined, 2)}\n${line}\n`);
+  write(`${jsonText(masked(created))}\n${line}\n`);
   if (notShown.length > 0) write(`# not on the line: ${notShown.join(', ')}\n`);
   for (const one of assumed) write(`# assumed: ${one}\n`);
   return 0;

@@ -12,7 +12,7 @@ import { isOver, type Standing, type StandingName, standingOf } from '../state/s
 import { readRequest } from '../state/store.ts';
 import { Picture, type Terminal, terminalOf } from '../terminal/screen.ts';
 import { bar, type Cell, type Column, type Style, tableLines } from '../terminal/table.ts';
-import { bytesInWords, durationInWords } from '../terminal/text.ts';
+import { bytesInWords, durationInWords, jsonText } from '../terminal/text.ts';
 import type { Call } from './call.ts';
 
 export interface PsOptions {
@@ -52,7 +52,7 @@ export async function ps(call: Call, options: PsOptions, write: (text: string) =
   look.measure();
   if (look.hasRunning()) await pause(MEASURE_MS);
   if (options.json) {
-    write(`${JSON.stringify(look.measure().map(jsonOf), undefined, 2)}\n`);
+    write(`${jsonText(look.measure().map(jsonOf))}\n`);
     return 0;
   }
   if (!options.watch) {

@@ -1,6 +1,7 @@
 // A create request shown as the `docker run` command line that would ask for the same: for people only, never run.
 // Values of environment variables are masked. Pure. What has no place on such a line is named beside it, not dropped.
 
+import { escapedInUnicode, replaceControl } from '../fault.ts';
 import type { CreateBody, CreateRequest, HostConfig, Json } from './create-request.ts';
 
 export interface RunLine {
@@ -137,8 +138,12 @@ function render(
   });
 }
 
-/** One word for a shell, quoted only where it must be. */
+/** One word for a shell, quoted only where it must be; bash's own way of quoting has a spelling for what no terminal may be sent. */
 export function quote(word: string): string {
+  const escaped = replaceControl(word.replace(/[\\']/g, '\\$&'), (c) =>
+    c < '\x80' ? `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}` : escapedInUnicode(c),
+  );
+  if (replaceControl(word, () => '') !== word) return `$'${escaped}'`;
   return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 

@@ -18,7 +18,7 @@ import {
 } from '../container/life.ts';
 import { formatSpan, type Span, timesOf } from '../container/span.ts';
 import { type Outcome, TaskState, type TaskStateNumber } from '../container/termination.ts';
-import { errnoOf, oneLine } from '../fault.ts';
+import { errnoOf, escapeControl, oneLine } from '../fault.ts';
 import { readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import { type FileLock, tryLock } from '../host/flock.ts';
 import type { Log } from '../host/log.ts';
@@ -370,7 +370,7 @@ export class Keeper {
   /** One line for whoever reads the sandbox to learn why the task failed. */
   #explain(why: string): void {
     try {
-      appendLine(`${this.#parts.request.task.sandbox}/stderr`, `deimos: ${why}`);
+      appendLine(`${this.#parts.request.task.sandbox}/stderr`, `deimos: ${escapeControl(why)}`);
     } catch (error) {
       this.#log.warning("cannot write to the sandbox's stderr", { error: oneLine(error) });
     }
@@ -382,7 +382,8 @@ export class Keeper {
     const termination = {
       // For an executor that simply ended the slave itself decides what becomes of its tasks.
       ...(command || reason !== undefined || outside === true ? { state } : {}),
-      message,
+      // Slaves pass it on to their own log, and frameworks to a page.
+      message: escapeControl(message),
       killed,
       reasons: reason === undefined ? [] : [reason],
       ...(status === undefined ? {} : { status }),

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Health } from '../container/health.ts';
 import type { LifeEvent } from '../container/life.ts';
 import { TaskState, type TaskStateNumber } from '../container/termination.ts';
-import { Fault, isFault, oneLine } from '../fault.ts';
+import { escapeControl, Fault, isFault, oneLine } from '../fault.ts';
 import { readFact, readJsonFact, writeFact, writeFactSync } from '../host/facts.ts';
 import type { Log } from '../host/log.ts';
 import { hostMayPass, pauseMs, persist, rest } from '../host/pauses.ts';
@@ -296,7 +296,7 @@ export class ExecutorReporter implements TaskReporter {
       slaveId: this.#slaveId(),
       taskId: task.taskId ?? '',
       state: report.state,
-      message: report.message,
+      message: escapeControl(report.message),
       data: report.data,
       reason: report.reason,
       ipAddress: report.ipAddress,

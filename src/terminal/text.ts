@@ -1,5 +1,7 @@
 // Words for people: widths as a terminal counts them, amounts and durations as they are said. Pure.
 
+import { escapedInUnicode, replaceControl } from '../fault.ts';
+
 const UNITS = ['', 'K', 'M', 'G', 'T', 'P'] as const;
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -9,6 +11,12 @@ const DAY_MS = 24 * HOUR_MS;
 const WIDE =
   /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;
 const WITHOUT_WIDTH = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
+
+/** Indented JSON that a terminal shows as it is: what it would obey is spelled as JSON can spell it, and means the same. */
+export function jsonText(value: unknown): string {
+  const text = JSON.stringify(value, undefined, 2);
+  return replaceControl(text, (c) => (c === '\n' ? c : escapedInUnicode(c)));
+}
 
 /** How many cells of a terminal a text without control characters takes. */
 export function widthOf(text: string): number {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { DEFAULT_CONFIG } from '../../../src/config/schema.ts';
 import type { CreateBody, CreateRequest, HostConfig } from '../../../src/container/create-request.ts';
@@ -281,6 +282,21 @@ describe('as a docker run line', () => {
       line,
       `docker run --detach --user '{"toString":1}' --cpuset-cpus '{"a":1}' --cap-add '["b"]' app:1`,
     );
+  });
+
+  test('what a terminal would obey is spelled as bash spells it, and means the same to bash', () => {
+    for (const word of [
+      "a\nb\r'c\\d",
+      '\x1b]0;title\x07\x7f',
+      'C1 \u009b31m',
+      'turned \u202etxt.exe\u2066 \u200f\u061c',
+      'a\u2028b\u2029',
+    ]) {
+      const quoted = quote(word);
+      assert.match(quoted, /^[\x20-\x7e]+$/);
+      const { stdout } = spawnSync('bash', ['-c', `printf %s ${quoted}`], { env: { LC_ALL: 'C.UTF-8' } });
+      assert.equal(stdout.toString(), word);
+    }
   });
 
   test('words are quoted only where a shell would change them', () => {

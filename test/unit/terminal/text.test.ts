@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { bytesInWords, durationInWords, shorten, widthOf } from '../../../src/terminal/text.ts';
+import fc from 'fast-check';
+import { bytesInWords, durationInWords, jsonText, shorten, widthOf } from '../../../src/terminal/text.ts';
+import { CONTROL, OBEYED } from '../../support/control.ts';
+
+const anyText = fc.string({ unit: fc.constantFrom(...CONTROL, 'a', '"', '\\', 'ü', '🚀') });
 
 it('a text takes the cells that a terminal gives it', () => {
   const widths = { '': 0, abc: 3, äöü: 3, 'a\u0308': 1, 日本: 4, '🚀': 2, 'a\u200bb': 2 };
@@ -14,6 +18,17 @@ it('a text is cut off where it does not fit, and the mark says so', () => {
   assert.equal(shorten('日本語', 4, '~'), '日~');
   assert.equal(shorten('日本語', 1, '~'), '~');
   assert.equal(shorten('abc', 0, '~'), '');
+});
+
+it('JSON says the same, and has nothing that a terminal would obey', () => {
+  fc.assert(
+    fc.property(fc.dictionary(anyText, anyText), (value) => {
+      const text = jsonText({ value });
+      assert.deepEqual(JSON.parse(text), { value: { ...value } });
+      assert.doesNotMatch(text.replaceAll('\n', ''), OBEYED);
+    }),
+  );
+  assert.equal(jsonText(['\x1b\x9b\u202e']), '[\n  "\\u001b\\u009b\\u202e"\n]');
 });
 
 it('bytes are said with two or three digits in units of 1024', () => {
