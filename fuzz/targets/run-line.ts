@@ -119,13 +119,35 @@ function json(from: Random, depth: number): Json {
   }
 }
 
-/** The words of a line by POSIX's rules for what `quote` uses: blanks, single quotes, and a backslash before one character. */
+/** Of bash's own quotes, behind a dollar sign: what stands for a character that no terminal may be sent. */
+const OF_BASH = /^\$'((?:[^'\\]|\\.)*)'/s;
+
+function unescaped(text: string): string {
+  return text.replace(
+    /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))/gs,
+    (_, byte?: string, unit?: string, itself?: string) => {
+      const code = byte ?? unit;
+      if (code !== undefined) return String.fromCharCode(Number.parseInt(code, 16));
+      assert.match(itself ?? '', /^[\\']$/, 'an escape that bash does not know');
+      return itself ?? '';
+    },
+  );
+}
+
+/**
+ * The words of a line by the shell's rules for what `quote` uses: blanks, single quotes, a backslash before one character, and
+ * bash's quotes.
+ */
 function unquoted(line: string): readonly string[] {
   const words: string[] = [];
   let word: string | undefined;
   for (let at = 0; at < line.length; at++) {
     const character = line.charAt(at);
-    if (character === ' ') {
+    const bash = character === '$' ? OF_BASH.exec(line.slice(at)) : null;
+    if (bash !== null) {
+      word = (word ?? '') + unescaped(bash[1] ?? '');
+      at += bash[0].length - 1;
+    } else if (character === ' ') {
       if (word !== undefined) words.push(word);
       word = undefined;
     } else if (character === "'") {
