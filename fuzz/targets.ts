@@ -49,6 +49,10 @@ export const TARGETS: Readonly<Record<string, Entry>> = {
     sources: container('options'),
     open: async () => (await import('./targets/options.ts')).target(),
   },
+  policy: {
+    sources: container('policy', 'policy-images'),
+    open: async () => (await import('./targets/policy.ts')).target(),
+  },
   'run-line': {
     sources: container('docker-run-line'),
     open: async () => (await import('./targets/run-line.ts')).target(),
