@@ -1,12 +1,14 @@
 // Options of `docker run`, asked of the real docker CLI, against a real dockerd's versions.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { parseReference } from '../../src/container/image.ts';
 import { saidBeyond } from '../../src/container/policy-options.ts';
-import { cliDialogue } from '../../src/docker/cli-dialogue.ts';
+import { cliDialogue, removeLeftDialogues } from '../../src/docker/cli-dialogue.ts';
 import { Engine } from '../../src/docker/engine.ts';
 import { translateOptions } from '../../src/docker/translate.ts';
 import { FLAGS, SHORT_FLAGS, SHORT_WITH_VALUE } from '../../src/docker/variable-values.ts';
@@ -372,6 +374,38 @@ describe('the program that translates', { skip }, () => {
     const argvs = readFileSync(seen, 'utf8');
     assert.match(argvs, /^-iteC=./m);
     assert.doesNotMatch(argvs, /hunter2/);
+  });
+
+  test('leaves nothing of what it was given where who asked it was killed: the next one removes that', async () => {
+    await using directory = await tempDirectory();
+    const program = await script(directory, 'exec sleep 1000');
+    const dialogue = { argv: [], program, config: { json: 'hunter2', home: '/' } };
+    const asks = `import { cliDialogue } from ${JSON.stringify(import.meta.resolve('../../src/docker/cli-dialogue.ts'))};
+      const answer = () => 'enough';
+      await cliDialogue({ ...${JSON.stringify(dialogue)}, answer }, new AbortController().signal);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', asks], { stdio: 'inherit' });
+    const given = (): string[] =>
+      readdirSync('/run').filter((name) => name.startsWith(`deimos-cli-${child.pid}-`));
+    try {
+      const isWritten = ([name]: readonly string[]): boolean =>
+        name !== undefined && existsSync(`/run/${name}/config/config.json`);
+      await until('it is asked', () => isWritten(given()));
+      removeLeftDialogues();
+      assert.ok(isWritten(given()), 'while it lives it is left alone');
+      for (const [path, mode] of [
+        ['', 0o700],
+        ['/config', 0o700],
+        ['/config/config.json', 0o600],
+      ] as const)
+        assert.equal(statSync(`/run/${given()[0]}${path}`).mode & 0o777, mode, path);
+    } finally {
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    assert.equal(given().length, 1);
+    removeLeftDialogues();
+    assert.deepEqual(given(), []);
   });
 
   test('is killed with all that it started when nobody wants it any more', async () => {

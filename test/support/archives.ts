@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 export interface Member {
   readonly name: string;
   /** Default: a file. */
-  readonly type?: 'file' | 'directory' | 'symlink' | 'hardlink' | 'device';
+  readonly type?: keyof typeof TAR_TYPES;
   readonly content?: string;
   /** Of a link. */
   readonly target?: string;
@@ -16,7 +16,13 @@ export interface Member {
 }
 
 const BLOCK = 512;
-const TAR_TYPES = { file: '0', hardlink: '1', symlink: '2', device: '3', directory: '5' } as const;
+/** The last ones are tar's own: what the next member is, and GNU's directory of a backup and file with holes. */
+const TAR_TYPES = {
+  ...{ file: '0', hardlink: '1', symlink: '2', device: '3', directory: '5', fifo: '6' },
+  ...{ pax: 'x', longName: 'L', longTarget: 'K', dumpedDirectory: 'D', sparse: 'S' },
+} as const;
+/** Of a file with holes: all that eleven octal digits can say, which is 8 GiB, and none of it is there. */
+const HOLE = '77777777777';
 
 /** POSIX ustar. Names of up to 100 bytes. Owned by user and group 1234. */
 export function tarOf(members: readonly Member[]): Buffer {
@@ -45,6 +51,11 @@ function tarHeader(member: Member, size: number): Buffer {
   // The device with these numbers is /dev/null.
   octal(1, 329, 8);
   octal(3, 337, 8);
+  if (member.type === 'sparse') {
+    header.write('ustar  \0', 257);
+    header.write(`${HOLE}\0${'0'.repeat(11)}\0`, 386);
+    header.write(HOLE, 483);
+  }
   octal(
     header.reduce((sum, byte) => sum + byte, 0),
     148,
@@ -53,8 +64,16 @@ function tarHeader(member: Member, size: number): Buffer {
   return header;
 }
 
-/** Files and symbolic links, stored as they are. */
-export function zipOf(members: readonly Member[]): Buffer {
+/** A record of a pax header: what it says goes before what the next member's own says. */
+export function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  const bytes = Buffer.byteLength(rest);
+  const length = [1, 2, 3].map((digits) => bytes + digits).find((all) => String(all).length === all - bytes);
+  return `${length}${rest}`;
+}
+
+/** Files and symbolic links, stored as they are; `maker` as zip numbers systems: Unix unless told, DOS is 0. */
+export function zipOf(members: readonly Member[], maker = 3): Buffer {
   const local: Buffer[] = [];
   const central: Buffer[] = [];
   let offset = 0;
@@ -73,7 +92,14 @@ export function zipOf(members: readonly Member[]): Buffer {
     tail.writeUInt32LE(((isLink ? 0o120000 : 0o100000) | mode) * 0x10000, 6);
     tail.writeUInt32LE(offset, 10);
     // Made on Unix: the upper half of the attributes is the mode.
-    central.push(Buffer.concat([Buffer.from('PK\x01\x02\x14\x03'), common, tail, Buffer.from(name)]));
+    central.push(
+      Buffer.concat([
+        Buffer.from([...Buffer.from('PK\x01\x02\x14'), maker]),
+        common,
+        tail,
+        Buffer.from(name),
+      ]),
+    );
     local.push(entry);
     offset += entry.length;
   }
