@@ -2,7 +2,9 @@
 // may be more. Opened without following a link or waiting; whatever is no regular file is refused.
 
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errnoOf, Fault, refusal } from '../fault.ts';
+import { mayLieIn } from './sandbox.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -74,6 +76,10 @@ export class FollowedFile implements Disposable {
     if (!stat.isFile()) {
       closeSync(fd);
       throw new Fault('host', `${this.#path} is not a regular file`);
+    }
+    if (!mayLieIn(lstatSync(dirname(this.#path)), stat)) {
+      closeSync(fd);
+      throw new Fault('host', `${this.#path} does not belong to the owner of its directory`);
     }
     this.#position = tail === undefined ? 0 : this.#lastLines(fd, stat.size, tail);
     return fd;

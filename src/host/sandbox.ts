@@ -33,9 +33,6 @@ const OPEN_TRIES = 10;
  */
 export function openAppend(path: string): number {
   const owner = lstatSync(dirname(path));
-  const us = process.geteuid?.();
-  // Where nobody else can put anything, what is there is right.
-  const isAnybodys = us !== 0 || (owner.uid === us && (owner.mode & 0o022) === 0);
   for (let n = 0; n < OPEN_TRIES; n++) {
     const made = tryOpen(path, CREATE);
     if (made !== 'exists' && made !== 'absent') {
@@ -45,15 +42,25 @@ export function openAppend(path: string): number {
     const fd = tryOpen(path, APPEND);
     if (fd === 'exists' || fd === 'absent') continue;
     const stat = fstatSync(fd);
-    if (stat.isFile() && (isAnybodys || stat.uid === owner.uid)) return fd;
+    if (stat.isFile() && mayLieIn(owner, stat)) return fd;
     closeSync(fd);
     if (!stat.isFile()) throw new Fault('host', `${path} is not a regular file`);
-    if (stat.uid !== us || stat.size !== 0)
+    if (stat.uid !== process.geteuid?.() || stat.size !== 0)
       throw new Fault('host', `${path} does not belong to the sandbox's owner`);
     // Made by one of us that was killed before it could give it away. Whether it has another name cannot be told for sure.
     unlinkSync(path);
   }
   throw new Fault('host', `${path} is exchanged over and over`);
+}
+
+/**
+ * Whether a file may be what its name says in this directory: what belongs to somebody else than the directory's owner may
+ * be a second name of a file that he could neither read nor write. Only who is root can do more than he.
+ */
+export function mayLieIn(directory: Stats, file: Stats): boolean {
+  const us = process.geteuid?.();
+  const isOursAlone = directory.uid === us && (directory.mode & 0o022) === 0;
+  return us !== 0 || isOursAlone || file.uid === directory.uid;
 }
 
 function tryOpen(path: string, flags: number): number | 'exists' | 'absent' {

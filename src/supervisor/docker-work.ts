@@ -194,8 +194,8 @@ export class DockerWork {
     if (!this.#mayExist) return this.#notStarted('absent');
     this.#end.watchMemory();
     const facts = await this.#daemon.find(await this.#daemon.engine(signal), signal);
-    // One that is only created may be starting.
-    if (facts === 'absent' || facts.state !== 'created') this.#giveBack();
+    // What an earlier supervisor held; what is only created is held again before it is started.
+    this.#giveBack();
     if (facts === 'absent') {
       const id = readDockerId(paths);
       if (id === undefined) return this.#notStarted('absent');
@@ -314,7 +314,7 @@ export class DockerWork {
       );
       return await this.#starting.begin(facts.id, signal);
     } finally {
-      // Docker may be at it still when we leave: the next supervisor gives them back.
+      // Docker may be at it still when we leave: the next supervisor gives it back.
       if (!signal.aborted) this.#giveBack();
     }
   }

@@ -31,7 +31,9 @@ export function bringsLogin(request: RequestRecord): 'by-name' | 'in-archive' | 
 
 /** To be asked when the URIs are there. Never throws a Fault. */
 export async function taskLogin(request: RequestRecord, image: ImageRef, log: Log): Promise<TaskLogin> {
-  const target = targetOf(request);
+  const { sandbox } = request.task;
+  // From the sandbox on: its owner could have put somebody else's directory in the place of the target.
+  const way = targetOf(request).slice(sandbox.length).split('/').filter(Boolean);
   for (const file of LOGIN_FILES) {
     const unusable = (why: string): TaskLogin => {
       log.warning("the task's credentials are not used", { file, why });
@@ -39,7 +41,7 @@ export async function taskLogin(request: RequestRecord, image: ImageRef, log: Lo
     };
     let text: string | 'absent';
     try {
-      text = await readOwn(target, file.split('/'), FILE_MAX_BYTES);
+      text = await readOwn(sandbox, [...way, ...file.split('/')], FILE_MAX_BYTES);
     } catch (error) {
       if (!isFault(error)) throw error;
       return unusable(error.message);

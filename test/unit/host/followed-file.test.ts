@@ -1,10 +1,20 @@
 // A file as it grows, is cut short, and is replaced, on a real disk.
 
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { describe, it } from 'node:test';
 import { FollowedFile } from '../../../src/host/followed-file.ts';
 import { output } from '../../support/command.ts';
+import { NOBODY } from '../../support/exchange.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 function all(file: FollowedFile): string {
@@ -73,5 +83,17 @@ describe('a file that is followed', () => {
       using file = new FollowedFile(directory.at(name));
       assert.throws(() => file.read(), { name: 'Fault', kind: 'host' });
     }
+  });
+
+  it('is refused where it is a second name of a file that is not of the directory’s owner', async () => {
+    await using directory = await tempDirectory();
+    mkdirSync(directory.at('box'));
+    chownSync(directory.at('box'), NOBODY, NOBODY);
+    writeFileSync(directory.at('secret'), "root's", { mode: 0o600 });
+    linkSync(directory.at('secret'), directory.at('box', 'stdout'));
+    using file = new FollowedFile(directory.at('box', 'stdout'));
+    assert.throws(() => file.read(), /does not belong to the owner of its directory/);
+    chownSync(directory.at('secret'), NOBODY, NOBODY);
+    assert.equal(all(file), "root's");
   });
 });
