@@ -167,4 +167,19 @@ describe('a sandbox whose owner works against us', { skip, timeout: 240_000 }, (
     const states = await often({ name: 'fs', makeOther }, { uris, value: 'true' });
     assert.deepEqual(new Set(states), new Set([FAILED]));
   });
+
+  it('is his again, though the supervisor is killed while it is not', async () => {
+    for (let n = 0; n < 4; n++) {
+      const task = await launch({ value: 'sleep 1; echo done' });
+      const note = `${host.root}/mesos/${task.containerId}/held`;
+      await until('it is held', () => existsSync(note) && lstatSync(task.sandbox).uid === 0, { everyMs: 1 });
+      host.killSupervisorNow();
+      assert.equal((await ends(task)).state, FINISHED, supervisorLog(host));
+      assert.equal(await sandboxFile(task, 'stdout'), 'done\n');
+      await isGivenBack(task);
+      assert.ok(!existsSync(note));
+      for (const name of ['fs', 'stdout', 'stderr'])
+        assert.equal(lstatSync(`${task.sandbox}/${name}`).uid, NOBODY);
+    }
+  });
 });
