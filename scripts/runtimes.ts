@@ -16,8 +16,16 @@ export const LOCKS = ['package-lock.json', 'packaging/arm64/package-lock.json'] 
  * everybody can read in the runtime, and then whoever writes a record can make every lookup in it slow.
  * V8 lets the space for what is young grow to 64 MB and keeps it; what it collects late, it frees the buffers of late. With
  * 1 MB, which is what it begins with, the supervisor stays small and uses no more CPU.
+ * V8's compilers run in the program's own thread: one that runs beside it and finds its heap full waits for that thread to
+ * collect, and at its end the program waits for the compiler. So one in eight calls with a record of 64 MB never ended.
  */
-export const RUNTIME_ARGUMENTS = ['--no-warnings', '--v8-pool-size=1', '--max-semi-space-size=1'];
+export const RUNTIME_ARGUMENTS = [
+  '--no-warnings',
+  '--v8-pool-size=1',
+  '--max-semi-space-size=1',
+  '--no-concurrent-sparkplug',
+  '--no-concurrent-recompilation',
+];
 
 export type Architecture = 'x64' | 'arm64';
 export type Command = readonly [program: string, ...words: string[]];

@@ -4,12 +4,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { decode, encode } from '../../src/mesos/codec.ts';
 import { Containers, Launch, Termination, Update, ValueType } from '../../src/mesos/messages.ts';
 import { type Outcome, outcomeOf } from '../support/command.ts';
+import { HOSTILE, OBEYED } from '../support/control.ts';
 import {
   BINARY,
   containerRecord,
@@ -26,6 +28,8 @@ import { FILES } from '../unit/mesos/recordings.ts';
 
 const VERBS = ['launch', 'wait', 'usage', 'update', 'destroy'] as const;
 const EMPTY = Buffer.alloc(0);
+/** It has read what came, and waits for more. */
+const SETTLED_MS = 10_000;
 const MAX_RECORD_BYTES = 64 * 1024 * 1024;
 
 /** Refused in words: status 4, nothing on stdout, one line on stderr that begins with the verb. */
@@ -33,10 +37,40 @@ function assertRefused(verb: string, outcome: Outcome): void {
   const seen = { code: outcome.code, stdout: outcome.stdout.toString('hex') };
   assert.deepEqual(seen, { code: 4, stdout: '' }, outcome.stderr);
   assert.match(outcome.stderr, new RegExp(`^deimos ${verb}: [^\\n]+\\n$`));
+  assert.doesNotMatch(outcome.stderr.slice(0, -1), OBEYED);
+}
+
+/** A field that is as long as what is in it, which is such a field again, and so on. */
+function nested(fieldNumber: number, depth: number): Buffer {
+  const key = fieldNumber * 8 + 2;
+  const headers: Buffer[] = [];
+  let length = 0;
+  for (let n = 0; n < depth; n++) {
+    const header = [key];
+    for (let rest = length; ; rest >>>= 7) {
+      header.push(rest < 0x80 ? rest : (rest & 0x7f) | 0x80);
+      if (rest < 0x80) break;
+    }
+    headers.unshift(Buffer.from(header));
+    length += header.length;
+  }
+  return Buffer.concat(headers);
+}
+
+function length(bytes: number): Buffer {
+  const buffer = Buffer.alloc(4);
+  buffer.writeUInt32LE(bytes);
+  return buffer;
+}
+
+interface HalfWay {
+  readonly outcome: Promise<Outcome>;
+  /** The most memory that it had, when it had been up for a while. */
+  readonly peakKb: Promise<number>;
 }
 
 /** A wait whose stdin brings some bytes, no more, and no end. */
-async function stopsHalfWay(configFile: string, bytes: Uint8Array): Promise<Outcome> {
+function stopsHalfWay(configFile: string, bytes: Uint8Array): HalfWay {
   const startedAt = performance.now();
   const child = spawn(BINARY, ['--config', configFile, 'wait'], { stdio: 'pipe', env: {} });
   child.stdin.write(bytes);
@@ -45,20 +79,26 @@ async function stopsHalfWay(configFile: string, bytes: Uint8Array): Promise<Outc
   child.stderr.on('data', (chunk: Buffer) => {
     output.stderr += chunk.toString();
   });
-  return await new Promise((resolve) =>
+  const outcome = new Promise<Outcome>((resolve) =>
     child.once('close', (code, signal) => {
       child.stdin.destroy();
       const durationMs = performance.now() - startedAt;
       resolve({ code, signal, stdout: Buffer.concat(output.stdout), stderr: output.stderr, durationMs });
     }),
   );
+  const peakKb = sleep(SETTLED_MS).then(() => {
+    const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]);
+  });
+  return { outcome, peakKb };
 }
 
 describe('bytes that are no record', () => {
   let here: Installation;
   let elsewhere: Installation;
   let whole: Buffer;
-  let halfWay: Promise<Outcome>;
+  let plain: HalfWay;
+  let claimed: HalfWay;
 
   before(async () => {
     here = await install();
@@ -66,18 +106,14 @@ describe('bytes that are no record', () => {
     whole = (await launchRecord(task, here.at('sandboxes'))).stdin;
     // Beside the others, since it takes so long; with a directory of its own, since it is a process of `traces`.
     elsewhere = await install();
-    halfWay = stopsHalfWay(elsewhere.configFile, whole.subarray(0, 20));
+    plain = stopsHalfWay(elsewhere.configFile, whole.subarray(0, 20));
+    claimed = stopsHalfWay(elsewhere.configFile, Buffer.concat([length(MAX_RECORD_BYTES), whole]));
   });
   after(async () => {
     await here[Symbol.asyncDispose]();
     await elsewhere[Symbol.asyncDispose]();
   });
 
-  const length = (bytes: number): Buffer => {
-    const buffer = Buffer.alloc(4);
-    buffer.writeUInt32LE(bytes);
-    return buffer;
-  };
   const broken: Readonly<Record<string, () => Buffer>> = {
     'nothing at all': () => EMPTY,
     'half a length': () => whole.subarray(0, 2),
@@ -95,6 +131,19 @@ describe('bytes that are no record', () => {
     'a record of zeros': () => framed(Buffer.alloc(64)),
     'a record of text': () => framed(Buffer.from('GET / HTTP/1.0\r\nHost: localhost\r\n\r\n')),
     'a field longer than its record': () => framed(Buffer.of(0x0a, 0xff, 0xff, 0xff, 0xff, 0x07, 0x61)),
+    'a message nested 10,000 deep in a field that nobody knows': () => framed(nested(15, 10_000)),
+    'the container nested 10,000 deep': () => framed(nested(1, 10_000)),
+    'a task, or resources, nested 10,000 deep': () => framed(nested(2, 10_000)),
+    'groups nested 10,000 deep': () => framed(Buffer.alloc(10_000, 0x7b)),
+    'a number in the place of the container': () => framed(Buffer.of(0x08, 1)),
+    'eight bytes in the place of the container': () => framed(Buffer.of(0x09, 1, 2, 3, 4, 5, 6, 7, 8)),
+    'a number in the place of its id': () => framed(Buffer.of(0x0a, 2, 0x08, 1)),
+    'a container id that is no UTF-8': () => framed(Buffer.of(0x0a, 4, 0x0a, 2, 0xc3, 0x28)),
+    'a container id with a NUL': () => containerRecord('a\0b'),
+    'a container id of 64 KB': () => containerRecord('a'.repeat(64 * 1024)),
+    'a container id that is a path of 64 KB': () => containerRecord('../'.repeat(64 * 341)),
+    'a container id that is the root': () => containerRecord('/'),
+    'a container id for a terminal': () => containerRecord(HOSTILE),
     'a container id that is a path': () => containerRecord('../../etc/passwd'),
     'a container id that is a dot': () => containerRecord('..'),
     'a container id that is empty': () => containerRecord(''),
@@ -134,7 +183,38 @@ describe('bytes that are no record', () => {
   });
 
   it('a record that stops half way on a stdin that stays open is given up after 30 s', async () => {
-    assertRefused('wait', await halfWay);
+    assertRefused('wait', await plain.outcome);
+  });
+
+  it('a length takes no memory before its bytes come', async () => {
+    assertRefused('wait', await claimed.outcome);
+    const [whatIsClaimed, whatIsSent] = [await claimed.peakKb, await plain.peakKb];
+    assert.ok(whatIsClaimed < whatIsSent + MAX_RECORD_BYTES / 1024 / 4, `${whatIsClaimed} ${whatIsSent}`);
+    // What is larger than any is refused before; 4 GiB could not be had by this one.
+    for (const verb of VERBS) {
+      const words = [
+        'prlimit',
+        `--data=${2 ** 31}`,
+        '--',
+        BINARY,
+        '--config',
+        here.configFile,
+        verb,
+      ] as const;
+      const input = Buffer.concat([length(0xffff_ffff), whole]);
+      assertRefused(verb, await outcomeOf(words, { env: { PATH: process.env.PATH }, input }));
+    }
+  });
+
+  it('a record as large as may be, with nothing in it, is refused each time, and the call ends', async () => {
+    const input = framed(Buffer.alloc(MAX_RECORD_BYTES, Buffer.of(0x78, 1)));
+    for (const verb of VERBS)
+      for (let n = 0; n < 3; n++) {
+        const outcome = await here.run([verb], input);
+        assertRefused(verb, outcome);
+        assert.match(outcome.stderr, /container_id is missing/);
+      }
+    assert.deepEqual(here.traces(), []);
   });
 });
 
@@ -180,6 +260,130 @@ describe('containers that nobody knows', () => {
     const recover = await here.run(['recover'], undefined, work);
     assert.deepEqual([recover.code, recover.stdout.length, recover.stderr], [0, 0, '']);
     assert.deepEqual(here.traces(), []);
+  });
+});
+
+describe('records that say things twice, or more than is known', () => {
+  let here: Installation;
+  before(async () => {
+    here = await install();
+  });
+  after(async () => await here[Symbol.asyncDispose]());
+
+  it('what follows a record on stdin, and fields that nobody knows, change nothing', async () => {
+    const id = randomUUID();
+    const plain = containerRecord(id);
+    const unknown = Buffer.concat([plain.subarray(4), nested(15, 100), Buffer.of(0x80, 0x7d, 7)]);
+    for (const verb of VERBS.filter((one) => one !== 'launch')) {
+      const { code, stdout, stderr } = await here.run([verb], plain);
+      for (const record of [Buffer.concat([plain, Buffer.alloc(100_000, 0xff)]), framed(unknown)]) {
+        const other = await here.run([verb], record);
+        assert.deepEqual([other.code, other.stdout, other.stderr], [code, stdout, stderr], verb);
+      }
+    }
+    assert.deepEqual(here.traces(), []);
+  });
+
+  it('the last of two ids is meant, by each verb', async () => {
+    const [first, last] = [randomUUID(), randomUUID()];
+    const twice = framed(
+      Buffer.concat([containerRecord(first).subarray(4), containerRecord(last).subarray(4)]),
+    );
+    for (const verb of ['wait', 'usage'] as const) {
+      const outcome = await here.run([verb], twice);
+      assertRefused(verb, outcome);
+      assert.match(outcome.stderr, new RegExp(`container ${last} is not known`));
+    }
+    const { stdin, containerId } = await launchRecord(
+      commandTask({ value: 'true', image: 'busybox' }),
+      here.at('sandboxes'),
+    );
+    const launched = framed(Buffer.concat([stdin.subarray(4), containerRecord(last).subarray(4)]));
+    const { code, stderr } = await here.run(['launch'], launched);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.deepEqual(readdirSync(`${here.root}/mesos`), [last]);
+    // The first, if it comes last.
+    const back = framed(
+      Buffer.concat([containerRecord(last).subarray(4), containerRecord(containerId).subarray(4)]),
+    );
+    assert.equal((await here.run(['destroy'], back)).code, 0);
+    assert.equal(existsSync(`${here.root}/mesos/${last}/delivered`), false);
+    assert.equal((await here.run(['destroy'], twice)).code, 0);
+    assert.equal(existsSync(`${here.root}/mesos/${last}/delivered`), true);
+  });
+});
+
+describe('ids that frameworks choose', () => {
+  const IDS = {
+    'a path upwards': '../../../escaped',
+    'an absolute path': '/escaped',
+    'a dot': '.',
+    'two dots': '..',
+    'a NUL': 'a\0b',
+    'a line end': 'a\nb\n',
+    '64 KB': 'x'.repeat(64 * 1024),
+    'what a terminal obeys': HOSTILE,
+  } as const;
+  let here: Installation;
+  before(async () => {
+    here = await install();
+  });
+  after(async () => await here[Symbol.asyncDispose]());
+
+  /** All that there is in the installation's directory beside the state root. */
+  const outside = (): readonly string[] =>
+    readdirSync(here.at(), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path !== 'state' && !path.startsWith('state/'))
+      .sort();
+
+  for (const [what, id] of Object.entries(IDS)) {
+    it(`${what}: nothing is made by them outside of the state, and it is found by what is shown`, async () => {
+      const task = commandTask({ taskId: id, name: id, value: 'true', image: 'busybox' });
+      const { stdin, containerId, sandbox } = await launchRecord(task, here.at('sandboxes'));
+      const before = outside();
+      // No environment has a NUL.
+      const name = id.replaceAll('\0', '');
+      const launched = await here.run(['launch'], stdin, { MESOS_FRAMEWORK_ID: name, MESOS_SLAVE_ID: name });
+      assert.deepEqual([launched.code, launched.stderr], [0, '']);
+      const listed = await here.run(['ps', '--all']);
+      assert.equal(listed.code, 0, listed.stderr);
+      assert.doesNotMatch(listed.stdout.toString().replaceAll('\n', ''), OBEYED);
+      const asJson = await here.run(['ps', '--all', '--json']);
+      assert.doesNotMatch(asJson.stdout.toString().replaceAll('\n', ''), OBEYED);
+      const found = (JSON.parse(asJson.stdout.toString()) as { containerId: string; taskId: string }[]).find(
+        (one) => one.containerId === containerId,
+      );
+      // Kept with one line end behind it, which are no part of an id.
+      assert.equal(found?.taskId, id.trim());
+      for (const verb of ['usage', 'update', 'destroy'] as const) {
+        const outcome = await here.run([verb], containerRecord(containerId));
+        assert.deepEqual([outcome.code, outcome.stderr], [0, ''], verb);
+      }
+      const waited = await here.run(['wait'], containerRecord(containerId));
+      assert.equal(waited.code, 0, waited.stderr);
+      assert.doesNotMatch(decode(Termination, waited.stdout.subarray(4)).message ?? '', OBEYED);
+      assert.doesNotMatch(readFileSync(`${here.root}/supervisor/log`, 'utf8').replaceAll('\n', ''), OBEYED);
+      // What the task's own directory may have.
+      const sandboxOf = sandbox.slice(here.at().length + 1);
+      assert.deepEqual(
+        outside().filter((path) => !path.startsWith(`${sandboxOf}/`)),
+        before,
+      );
+    });
+  }
+
+  it('words of a person that are paths are ids that nobody has', async () => {
+    await using empty = await install();
+    for (const word of ['../../etc/passwd', '/etc/passwd', '..', '.', '', 'a\nb', HOSTILE]) {
+      // Of this root alone: a task of another may well be called so.
+      const logs = await empty.run(['--root', empty.root, 'logs', '--no-follow', word]);
+      assertRefused('logs', logs);
+      assert.match(logs.stderr, /no container or task here has the id/);
+      const wait = await empty.run(['wait', '--root', empty.root, '--container', word, '--slave', '']);
+      assert.deepEqual([wait.code, wait.stdout.length], [1, 0]);
+      assert.match(wait.stderr, /^deimos wait: not a container id: [^\n]*\n$/);
+      assert.doesNotMatch(wait.stderr.slice(0, -1), OBEYED);
+    }
   });
 });
 
