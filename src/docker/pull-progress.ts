@@ -102,7 +102,7 @@ function bytesOf(detail: unknown): { readonly current: number; readonly total: n
   const number = (key: string): number => {
     if (detail === null || typeof detail !== 'object' || !(key in detail)) return 0;
     const value: unknown = Object.entries(detail).find(([name]) => name === key)?.[1];
-    return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : 0;
+    return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;
   };
   return { current: number('current'), total: number('total') };
 }

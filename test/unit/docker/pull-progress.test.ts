@@ -37,6 +37,13 @@ test("a failure is the daemon's words", () => {
   assert.equal(progress.failure, 'denied');
 });
 
+test('what are no bytes are not counted', () => {
+  const progress = new PullProgress('app');
+  for (const [id, bytes] of Object.entries({ a: 1e308, b: 1e308, c: 0.5, d: -1 }))
+    progress.take(layer(id, 'Downloading', bytes, bytes));
+  assert.equal(progress.words(), 'Pulling app: 0 of 4 layers');
+});
+
 test('an id that is no text is passed over', () => {
   const progress = new PullProgress('app');
   assert.equal(progress.take('{"id":{"toString":1},"status":"Waiting"}'), true);
