@@ -15,7 +15,11 @@ const INPUT_BYTES_MAX = 65_536;
 export type Played = Omit<Extract<Told, { type: 'done' }>, 'type'>;
 
 /** Gives what came of it, also where the thread had to be ended. `tell`: how many cases so far. */
-export async function play(order: Omit<Order, 'current'>, tell: (cases: number) => void): Promise<Played> {
+export async function play(
+  order: Omit<Order, 'current'>,
+  tell: (cases: number) => void,
+  hungMs = HUNG_MS,
+): Promise<Played> {
   const current = Current.of(INPUT_BYTES_MAX);
   const worker = new Worker(resolve(import.meta.dirname, 'worker.ts'), {
     workerData: { ...order, current: current.memory } satisfies Order,
@@ -44,8 +48,10 @@ export async function play(order: Omit<Order, 'current'>, tell: (cases: number) 
       );
       looking = setInterval(() => {
         const now = performance.now();
-        if (current.count !== watch.count) Object.assign(watch, { count: current.count, sinceMs: now });
-        else if (now - watch.sinceMs > HUNG_MS) settle(broken(`no end after ${HUNG_MS / 1000} s`));
+        // Before the first input the target is being loaded, on whatever machine.
+        if (current.count === 0 || current.count !== watch.count)
+          Object.assign(watch, { count: current.count, sinceMs: now });
+        else if (now - watch.sinceMs > hungMs) settle(broken(`no end after ${hungMs / 1000} s`));
       }, LOOK_MS);
     });
   } finally {

@@ -4,21 +4,24 @@
 import { resolve } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { campaign, type Failure } from './engine/campaign.ts';
-import { inputLine, readCorpus, readInput } from './engine/corpus.ts';
+import { inputLine, readCorpus } from './engine/corpus.ts';
 import { Coverage, type Reached } from './engine/coverage.ts';
 import { Current } from './engine/current.ts';
-import { TARGETS } from './targets.ts';
+import { openTarget } from './engine/target.ts';
 
 const PROGRESS_MS = 1000;
 
 export interface Order {
-  readonly target: string;
+  /** The file that exports the target. */
+  readonly module: string;
+  /** Whose coverage counts, from the project's root. */
+  readonly sources: readonly string[];
   readonly seed: number;
   /** Undefined: no bound. */
   readonly timeMs: number | undefined;
   readonly cases: number | undefined;
-  /** Inputs to begin with, as in a corpus; undefined: those that are kept. */
-  readonly corpus?: readonly string[];
+  /** The file of inputs to begin with; it need not be there. */
+  readonly corpus: string;
   readonly current: SharedArrayBuffer;
 }
 
@@ -37,17 +40,15 @@ export type Told =
 const root = resolve(import.meta.dirname, '..');
 
 async function obey(order: Order, tell: (told: Told) => void): Promise<void> {
-  const entry = TARGETS[order.target];
-  if (entry === undefined) throw new RangeError(`no target ${order.target}`);
   // Counters are there only in what is loaded from here on.
-  using coverage = new Coverage(root, entry.sources);
-  const target = await entry.open();
+  using coverage = new Coverage(root, order.sources);
+  const target = await openTarget(order.module);
   const current = new Current(order.current);
   const began = performance.now();
   let told = began;
   const { cases, kept, failures } = await campaign(target, {
     seed: order.seed,
-    corpus: order.corpus?.map(readInput) ?? readCorpus(`${root}/fuzz/corpus/${order.target}.txt`),
+    corpus: readCorpus(order.corpus),
     coverage,
     begins: (input) => current.set(input),
     goesOn: (sofar) => {

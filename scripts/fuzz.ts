@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readCorpus, readInput, writeCorpus } from '../fuzz/engine/corpus.ts';
 import { type Played, play } from '../fuzz/play.ts';
-import { TARGETS } from '../fuzz/targets.ts';
+import { moduleOf, TARGETS } from '../fuzz/targets.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const DEFAULT_TIME = '60s';
@@ -22,6 +22,7 @@ interface Wanted {
   readonly timeMs: number | undefined;
   readonly cases: number | undefined;
   readonly json: string | undefined;
+  readonly corpora: string;
 }
 
 interface Row {
@@ -53,6 +54,7 @@ function wanted(words: readonly string[]): Wanted {
         ? undefined
         : milliseconds(values.time ?? DEFAULT_TIME),
     json: values.json,
+    corpora: resolve(values.corpus ?? `${root}/fuzz/corpus`),
   };
 }
 
@@ -62,7 +64,7 @@ function parsed(words: readonly string[]) {
     return parseArgs({
       args: [...words],
       allowPositionals: true,
-      options: { time: text, seed: text, cases: text, json: text },
+      options: { time: text, seed: text, cases: text, json: text, corpus: text },
     });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
@@ -85,7 +87,7 @@ function milliseconds(text: string): number {
 }
 
 async function main(words: readonly string[]): Promise<number> {
-  const { targets, seed, timeMs, cases, json } = wanted(words);
+  const { targets, seed, timeMs, cases, json, corpora } = wanted(words);
   const lanes = Math.max(1, Math.min(availableParallelism(), targets.length));
   const each = timeMs === undefined ? undefined : (timeMs * lanes) / targets.length;
   console.log(`fuzz: seed ${seed}, ${targets.length} targets`);
@@ -103,11 +105,18 @@ async function main(words: readonly string[]): Promise<number> {
     for (let target = left.shift(); target !== undefined; target = left.shift()) {
       const name = target;
       underWay.set(name, 0);
-      const played = await play({ target: name, seed, timeMs: each, cases }, (count) =>
-        underWay.set(name, count),
-      );
+      const corpus = `${corpora}/${name}.txt`;
+      const order = {
+        module: moduleOf(name),
+        sources: TARGETS[name] ?? [],
+        corpus,
+        seed,
+        timeMs: each,
+        cases,
+      };
+      const played = await play(order, (count) => underWay.set(name, count));
       underWay.delete(name);
-      rows.set(name, await finished(name, seed, played));
+      rows.set(name, finished(name, { seed, corpora }, played));
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
@@ -124,8 +133,12 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 /** Keeps what was reached, tells what was found. */
-async function finished(target: string, seed: number, played: Played): Promise<Row> {
-  const path = `${root}/fuzz/corpus/${target}.txt`;
+function finished(
+  target: string,
+  { seed, corpora }: { readonly seed: number; readonly corpora: string },
+  played: Played,
+): Row {
+  const path = `${corpora}/${target}.txt`;
   const before = readCorpus(path);
   const kept = [...before, ...played.kept.map(readInput)];
   if (played.kept.length > 0) writeCorpus(path, kept);

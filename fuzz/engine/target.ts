@@ -17,6 +17,12 @@ export interface Target {
   close?(): void;
 }
 
+/** The target that a file exports. */
+export async function openTarget(module: string): Promise<Target> {
+  const { target } = (await import(module)) as { readonly target: () => Target };
+  return target();
+}
+
 /** Words that are no text: each character is a byte. */
 export function byteWords(...words: readonly string[]): readonly Buffer[] {
   return words.map((word) => Buffer.from(word, 'latin1'));

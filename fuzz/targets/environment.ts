@@ -103,7 +103,7 @@ function someTask(from: Random): TaskRequest {
       ...(memMb === undefined ? {} : { memMb }),
       ports: from.several(4, () => {
         const begin = from.oneIn(3) ? from.below(65_536) : 31_000 + from.below(8);
-        return { begin, end: Math.min(65_535, begin + from.below(from.oneIn(4) ? 2000 : 4)) };
+        return { begin, end: Math.min(65_535, begin + from.below(from.oneIn(40) ? 2000 : 4)) };
       }),
     },
   };

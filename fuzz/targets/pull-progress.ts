@@ -29,7 +29,7 @@ const STATUSES = [
   ],
   ...['Pull complete', 'Pulling from library/x', 'Digest: sha256:0', 'Status: Downloaded newer image'],
 ];
-const SENTENCE = /^Pulling app:1(?:: \d+ of \d+ layers(?:, [\d.]+(?:e\+\d+)? of [\d.]+(?:e\+\d+)? MB)?)?$/;
+const SENTENCE = /^Pulling app:1(?:: \d+ of \d+ layers(?:, \d+\.\d of \d+\.\d MB)?)?$/;
 
 /** A line an input's line. */
 export function target(): Target {
