@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readCorpus, readInput, writeCorpus } from '../fuzz/engine/corpus.ts';
+import { removeScratch } from '../fuzz/engine/scratch.ts';
 import { type Played, play } from '../fuzz/play.ts';
 import { moduleOf, TARGETS } from '../fuzz/targets.ts';
 
@@ -121,6 +122,7 @@ async function main(words: readonly string[]): Promise<number> {
   };
   await Promise.all(Array.from({ length: lanes }, lane));
   clearInterval(progress);
+  removeScratch();
   const inOrder = targets.flatMap((name) => rows.get(name) ?? []);
   print(inOrder);
   const found = inOrder.reduce((sum, row) => sum + row.found, 0);

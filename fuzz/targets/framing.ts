@@ -3,10 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { isFault } from '../../src/fault.ts';
 import { frame, MAX_RECORD_BYTES, readRecord, readRecordOrText } from '../../src/mesos/record.ts';
+import { scratchDirectory } from '../engine/scratch.ts';
 import { byteWords, type Target } from '../engine/target.ts';
 
 const HEADER_BYTES = 4;
@@ -15,7 +16,7 @@ const IN_A_PIPE = 64;
 
 /** An input is what stands on the stream; its first byte says how it is asked for, and whether it comes through a pipe. */
 export function target(): Target {
-  const directory = mkdtempSync('/dev/shm/deimos-fuzz-');
+  const directory = scratchDirectory();
   const path = `${directory}/stream`;
   const writing = openSync(path, 'w', 0o600);
   const pipe = `${directory}/pipe`;

@@ -2,7 +2,7 @@
 // they give fits the record that a slave is answered with, and is never the number of something else.
 
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { statisticsOf } from '../../src/commands/usage.ts';
 import { isInCgroupNamed, oomKillsFile, readOomKills, readUsage } from '../../src/host/cgroups.ts';
@@ -13,6 +13,7 @@ import { parseIdentity, parseStat } from '../../src/host/processes.ts';
 import { addressIn } from '../../src/host/tcp-ports.ts';
 import { encodeResourceStatistics } from '../../src/mesos/task-view.ts';
 import type { Random } from '../engine/random.ts';
+import { scratchDirectory } from '../engine/scratch.ts';
 import { attempt, type Target } from '../engine/target.ts';
 
 const PID = 4711;
@@ -94,7 +95,7 @@ interface Place {
 
 /** The first byte: version 1 or 2. Then the texts of the files, one after the other. */
 export function target(): Target {
-  const directory = mkdtempSync('/dev/shm/deimos-fuzz-');
+  const directory = scratchDirectory();
   const place = (name: string): Place => {
     const path = `${directory}/${name}`;
     mkdirSync(dirname(path), { recursive: true });

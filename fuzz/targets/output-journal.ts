@@ -2,9 +2,10 @@
 // back was once announced, and the count is that of bytes which the output file has.
 
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { Journal, type JournalState } from '../../src/supervisor/output-journal.ts';
 import { Choices } from '../engine/choices.ts';
+import { scratchDirectory } from '../engine/scratch.ts';
 import type { Target } from '../engine/target.ts';
 
 const STATE: JournalState = {
@@ -22,7 +23,7 @@ const DAMAGES_MAX = 4;
 const IMAGE_BYTES = 384 * 1024;
 
 export function target(): Target {
-  const directory = mkdtempSync('/dev/shm/deimos-fuzz-');
+  const directory = scratchDirectory();
   const path = `${directory}/journal`;
   const raw = openSync(path, 'w+', 0o600);
   const output = openSync(`${directory}/output`, 'w+', 0o600);

@@ -2,7 +2,7 @@
 // What it gives can be answered to a slave.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { ending } from '../../src/container/termination.ts';
 import { readJsonFact } from '../../src/host/facts.ts';
 import { isNotedAlive, type NotedProcess, parseNoted, parseNotedCaller } from '../../src/host/processes.ts';
@@ -16,6 +16,7 @@ import {
   parseWaitSeen,
 } from '../../src/state/records.ts';
 import type { Random } from '../engine/random.ts';
+import { scratchDirectory } from '../engine/scratch.ts';
 import { attempt, checkKept, type Target } from '../engine/target.ts';
 
 const NAMES = [
@@ -63,7 +64,7 @@ const TEXTS = [
 const IN_A_FILE = 16;
 
 export function target(): Target {
-  const directory = mkdtempSync('/dev/shm/deimos-fuzz-');
+  const directory = scratchDirectory();
   const limits = {
     limits: `${directory}/limits`,
     limitsCpus: `${directory}/cpus`,

@@ -1,6 +1,7 @@
 // The fuzzer itself: it finds what is planted, by the code that inputs reach, and finds it again by the same seed.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { campaign, type Outcome } from '../../../fuzz/engine/campaign.ts';
@@ -9,6 +10,7 @@ import { Coverage } from '../../../fuzz/engine/coverage.ts';
 import { Current } from '../../../fuzz/engine/current.ts';
 import { mutate } from '../../../fuzz/engine/mutate.ts';
 import { Random } from '../../../fuzz/engine/random.ts';
+import { removeScratch, scratchDirectory } from '../../../fuzz/engine/scratch.ts';
 import type { Target } from '../../../fuzz/engine/target.ts';
 import { NotProtobuf, referenceDecode } from '../../../fuzz/reference-protobuf.ts';
 import { KillTaskMessage } from '../../../src/mesos/messages.ts';
@@ -95,6 +97,13 @@ describe('inputs', () => {
     assert.equal(seen.input.toString(), 'long');
     assert.notEqual(seen.count, count);
   });
+});
+
+it('what a target that was ended has left in memory is removed', () => {
+  const [one, other] = [scratchDirectory(), scratchDirectory()];
+  assert.ok(one !== other && existsSync(one));
+  removeScratch();
+  assert.deepEqual([existsSync(one), existsSync(other)], [false, false]);
 });
 
 it('the second reading of protobuf follows its documentation', () => {
