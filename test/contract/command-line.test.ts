@@ -2,6 +2,7 @@
 // something: config, state, locks.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -12,13 +13,16 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import { basename } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { encode } from '../../src/mesos/codec.ts';
 import { Update, ValueType } from '../../src/mesos/messages.ts';
 import { type Outcome, outcomeOf } from '../support/command.ts';
+import { HOSTILE, OBEYED } from '../support/control.ts';
 import {
   BINARY,
   containerRecord,
@@ -238,6 +242,52 @@ describe('a configuration that cannot be used', () => {
         /belongs to/,
       );
     assert.deepEqual(readdirSync(broken.root), []);
+  });
+});
+
+describe('what is no configuration', () => {
+  let directory: string;
+  before(() => {
+    directory = here.at('no-configurations');
+    mkdirSync(directory, { mode: 0o755 });
+  });
+
+  const file = (text: string | Uint8Array) => (path: string) => writeFileSync(path, text, { mode: 0o600 });
+  const made: Readonly<Record<string, (path: string) => void>> = {
+    'a directory': (path) => mkdirSync(path),
+    'a FIFO': (path) => void execFileSync('mkfifo', ['-m', '600', path]),
+    'a link to itself': (path) => symlinkSync(basename(path), path),
+    'a link to a file of /proc': (path) => symlinkSync('/proc/version', path),
+    'a file of 1 GiB': (path) => {
+      writeFileSync(path, '', { mode: 0o600 });
+      truncateSync(path, 1024 ** 3);
+    },
+    'bytes of any kind': file(Buffer.from(Array.from({ length: 65_536 }, (_, n) => (n * 7919) & 0xff))),
+    'a root with a NUL': file('[state]\nroot: /tmp/a\0b\n'),
+    'a root for a terminal': file(`[state]\nroot: /tmp/${HOSTILE}\n`),
+    'a root that refers to itself': file('[state]\nroot: /%(root)s\n'),
+  };
+  for (const [what, make] of Object.entries(made)) {
+    it(`${what}: one line and status 16, by every call`, async () => {
+      const path = `${directory}/${what.replaceAll(' ', '-').replaceAll('/', '')}`;
+      make(path);
+      for (const verb of ['config', 'launch', 'usage', 'destroy']) {
+        const outcome = await outcomeOf([BINARY, '--config', path, verb], {
+          env: {},
+          input: containerRecord('none'),
+        });
+        assertFails(outcome, 16, /no-configurations\//);
+        assert.doesNotMatch(outcome.stderr.slice(0, -1), OBEYED);
+      }
+    });
+  }
+
+  it('a section that comes twice is one, a key that comes twice has its last value', async () => {
+    const path = `${directory}/twice`;
+    file('[state]\nroot: /first\nkeep: 1h\n[log]\n[state]\nroot: /second\nroot: /last\n')(path);
+    const text = textOf(await outcomeOf([BINARY, '--config', path, 'config'], { env: {} }));
+    assert.match(text, /^root: \/last$/m);
+    assert.match(text, /^keep: 3600$/m);
   });
 });
 
