@@ -47,6 +47,11 @@ export function searchPaths({ cwd, home, systemPaths }: SearchPlace): readonly s
   return [...here, ...homePath, ...(systemPaths ?? SYSTEM_PATHS)];
 }
 
+/** Whether that is one of the places in which the operator alone puts something. */
+export function isOfTheSystem({ systemPaths }: SearchPlace, path: string): boolean {
+  return (systemPaths ?? SYSTEM_PATHS).includes(path);
+}
+
 /** Fault `config` for the first file that is there and to be trusted, but cannot be read. */
 export function findConfig(place: SearchPlace): Found {
   const warnings: ConfigWarning[] = [];

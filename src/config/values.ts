@@ -86,7 +86,11 @@ export function readWords(text: string, note?: Note): readonly string[] | undefi
   if (!Array.isArray(list)) throw wrong(value, expected);
   return list.map((item: unknown) => {
     if (typeof item === 'number' && Number.isFinite(item)) return String(item);
-    if (typeof item !== 'string') throw wrong(JSON.stringify(item), `${expected}: only strings can be in it`);
+    if (typeof item !== 'string') {
+      // Deep enough, it could not be written as JSON again.
+      const shown = typeof item === 'object' ? value : JSON.stringify(item);
+      throw wrong(shown, `${expected}: only strings can be in it`);
+    }
     if (item.includes('\0')) throw wrong(item, 'words without NUL');
     if (item.includes('\ufffd')) throw wrong(item, 'UTF-8');
     return item;

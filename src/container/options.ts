@@ -10,6 +10,8 @@ export interface TaskOptions {
   readonly options: readonly string[];
   /** What stood behind `//`: the argv after the image as it is. Undefined: there was no `//`. */
   readonly argv?: readonly string[];
+  /** How many of them, the last ones, are the operator's behind words that the task wrote itself. */
+  readonly appended: number;
   /** Those of the words that are the operator's, as if they were all. */
   readonly operators: readonly string[];
   /** All but the options and volumes that the task asks for: the operator's, and where the task runs. */
@@ -77,6 +79,7 @@ export function taskOptions(task: TaskRequest, config: Config['options']): Optio
     ok: true,
     options: words,
     ...(rest === undefined ? {} : { argv: rest }),
+    appended: isOwn && fields === undefined ? appended.length : 0,
     operators: lastNetwork([byDefault, appended]),
     granted: lastNetwork([byDefault, place, appended]),
     warnings,

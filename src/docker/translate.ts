@@ -2,7 +2,7 @@
 // The CLI runs as a user that nobody else is, against a socket of ours, without the task's environment or the values of
 // variables in the options, and never reaches dockerd. What it asked for is returned; nothing is created here.
 
-import { randomInt } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import type { CreateBody, CreateRequest, Json } from '../container/create-request.ts';
 import type { ImageRef } from '../container/image.ts';
 import { escapeControl, Fault } from '../fault.ts';
@@ -33,13 +33,16 @@ const VERSION_HEADERS = [
   'server',
   'swarm',
 ];
+/** Begins the name of a label between the task's words and the operator's. */
+const SEAM = 'deimos.seam.';
 /** Options whose value is a file of the host that the CLI itself reads. */
 const FILE_OPTIONS = ['--env-file', '--label-file'];
 
 /**
  * Faults: `refused` with the CLI's own words for options that it does not accept, and for words that are no options,
  * relative paths and --cidfile; `timeout`, `host`, `docker` where the CLI or the daemon cannot be asked.
- * About 40 ms. Safe to call twice and side by side. `program` is the CLI's path if not the one in the fixed PATH.
+ * About 40 ms. Safe to call twice and side by side. `program` is the CLI's path if not the one in the fixed PATH. `appended`
+ * of the words, the last ones, are the operator's: an option before them that would take the first for its value is refused.
  */
 export async function translateOptions(
   options: readonly string[],
@@ -47,18 +50,42 @@ export async function translateOptions(
   daemon: DaemonFacts,
   signal: AbortSignal,
   program?: string,
+  appended = 0,
 ): Promise<Translation> {
   refuseFileOptions(options);
   // Attached, the CLI refuses other things (a tty without a terminal) than detached (-a): one of both must do.
   const hidden = hideValues(options);
+  const own = options.length - appended;
+  const seam = appended === 0 ? undefined : `${SEAM}${randomUUID()}`;
+  const words = [
+    ...hidden.words.slice(0, own),
+    ...(seam === undefined ? [] : [`--label=${seam}=`]),
+    ...hidden.words.slice(own),
+  ];
   const listen = (first: readonly string[]): Promise<Heard> =>
-    listenTo([...first, ...hidden.words, image], hidden, daemon, signal, program);
+    listenTo([...first, ...words, image], hidden, daemon, signal, program);
   const detached = await listen(['run', '--detach']);
   const heard = detached.ok ? detached : await listen(['run']);
-  if (!heard.ok) throw new Fault('refused', `docker run ${shownOptions(options)}: ${heard.words}`);
-  refuseStrayWords(heard.translation.request.body, image, options);
-  refuseRelativePaths(heard.translation.request.body, options);
-  return heard.translation;
+  if (!heard.ok) {
+    const complaint =
+      seam === undefined ? heard.words : heard.words.replace(new RegExp(`(?:--label=)?${seam}=?`, 'g'), '…');
+    throw new Fault('refused', `docker run ${shownOptions(options)}: ${complaint}`);
+  }
+  const { body } = heard.translation.request;
+  refuseStrayWords(body, image, options);
+  refuseRelativePaths(body, options);
+  return seam === undefined ? heard.translation : withoutSeam(heard.translation, seam, options.slice(0, own));
+}
+
+/** A label that only stands where the words before it were complete is there, and is taken out. */
+function withoutSeam(translation: Translation, seam: string, own: readonly string[]): Translation {
+  const { request } = translation;
+  const { [seam]: found, ...Labels } = request.body.Labels ?? {};
+  if (found === undefined) {
+    const last = shownOptions(own.slice(-1));
+    throw new Fault('refused', `docker run ${shownOptions(own)}: ${last}, the last word, lacks its value`);
+  }
+  return { ...translation, request: { ...request, body: { ...request.body, Labels } } };
 }
 
 type Heard =

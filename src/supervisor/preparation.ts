@@ -70,9 +70,12 @@ export async function prepare(
   const name = config.containers.switchUser ? (task.command.user ?? task.user) : undefined;
   const user = name === undefined ? undefined : await lookUpUser(name, signal);
 
-  const translate = (words: readonly string[]): Promise<Translation> =>
-    ask('translating the options', (engine) => translateOptions(words, image.image, engine, signal));
-  const translation = options.options.length === 0 ? undefined : await translate(options.options);
+  const translate = (words: readonly string[], appended = 0): Promise<Translation> =>
+    ask('translating the options', (engine) =>
+      translateOptions(words, image.image, engine, signal, undefined, appended),
+    );
+  const translation =
+    options.options.length === 0 ? undefined : await translate(options.options, options.appended);
   const check = await policyCheck(
     { policy: config.policy, sandbox: task.sandbox, options, translation },
     translate,

@@ -113,6 +113,34 @@ for (const program of programs)
       return assert.fail('not refused');
     };
 
+    test('an option that would take the operator’s first word for its value is refused', async () => {
+      const appended = ['--read-only', '--pids-limit=7'];
+      const behind = async (...own: string[]) => {
+        const words = [...own, ...appended];
+        return await translateOptions(words, image, engine, never, program, appended.length);
+      };
+      const good = await behind('--label', 'a=b', '-v', '/etc:/x');
+      assert.deepEqual(good.request.body.Labels, { a: 'b' });
+      assert.equal(good.request.body.HostConfig?.ReadonlyRootfs, true);
+      assert.deepEqual((await behind('--init')).request.body.Labels, {});
+      for (const own of [
+        ['--label'],
+        ['-l'],
+        ['-e'],
+        ['--init', '-ite'],
+        ['--name'],
+        ['--hostname'],
+        ['-v'],
+        ['--'],
+        ['--memory'],
+      ])
+        await assert.rejects(behind(...own), (error) => {
+          assert.ok(isFault(error, 'refused'), String(own));
+          assert.doesNotMatch(error.message, /deimos\.seam/);
+          return true;
+        });
+    });
+
     test('every option that has an effect on a container is known by what it sets', async () => {
       const { stdout } = await outcomeOf([program, 'run', '--help']);
       const found = [...stdout.toString().matchAll(/^ +(?:-\w, )?--([a-z0-9-]+)(?: (\w+))? {2}/gm)];

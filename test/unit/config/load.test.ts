@@ -172,6 +172,17 @@ for (const [what, spoil] of suspicious) {
   });
 }
 
+test('a file of the system’s that root cannot trust is an error to a launch, and passed over by all else', () => {
+  write('etc/deimos.cfg', '[policy]\nprivileged: false\n');
+  write('usr/deimos.cfg', rootLine('/other'));
+  fs.chmodSync(at('etc/deimos.cfg'), 0o664);
+  assert.throws(() => loadConfig(place), {
+    kind: 'config',
+    message: `${at('etc/deimos.cfg')}: passed over: it can be written by its group`,
+  });
+  assert.equal(lenientRoot(place).root, '/other');
+});
+
 test('an untrusted directory without a file is no reason to warn', asRoot, () => {
   fs.chmodSync(at('cwd'), 0o777);
   assert.deepEqual(loadConfig(place).warnings, []);

@@ -217,6 +217,14 @@ for (const [section, line, message] of refusals) {
   });
 }
 
+test('a list that is nested without end is refused like any other', () => {
+  const nested = `${'['.repeat(10_000)}${']'.repeat(10_000)}`;
+  assert.throws(
+    () => parseConfig(`[containers.options]\nappend: [${nested}]`, 'f'),
+    (error) => isFault(error, 'config') && /only strings can be in it$/.test(error.message),
+  );
+});
+
 test('a key before any section is refused', () => {
   assert.throws(() => parseConfig('# c\nroot: /x\n', 'f'), {
     kind: 'config',

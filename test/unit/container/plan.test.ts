@@ -16,7 +16,7 @@ const input = (changes: Partial<PlanInput> = {}): PlanInput => ({
   task: taskRequest({ command: { value: 'true' } }),
   config: DEFAULT_CONFIG,
   image,
-  options: { options: [], operators: [], granted: [], warnings: [] },
+  options: { options: [], appended: 0, operators: [], granted: [], warnings: [] },
   imageFacts: { exposedPorts: [], entrypoint: [], cmd: [] },
   slaveEnvironment: {},
   ...changes,
@@ -46,6 +46,7 @@ describe('what runs', () => {
       options: [],
       operators: [],
       granted: [],
+      appended: 0,
       warnings: [],
       ...(argv === undefined ? {} : { argv }),
     };
