@@ -35,6 +35,8 @@ const VERSION_HEADERS = [
 ];
 /** Begins the name of a label between the task's words and the operator's. */
 const SEAM = 'deimos.seam.';
+/** Where the CLI complains of it; perhaps only of its beginning. */
+const SEAM_IN_WORDS = /(?:--label=)?deimos\.seam\.[0-9a-f-]*=?/g;
 /** Options whose value is a file of the host that the CLI itself reads. */
 const FILE_OPTIONS = ['--env-file', '--label-file'];
 
@@ -67,8 +69,7 @@ export async function translateOptions(
   const detached = await listen(['run', '--detach']);
   const heard = detached.ok ? detached : await listen(['run']);
   if (!heard.ok) {
-    const complaint =
-      seam === undefined ? heard.words : heard.words.replace(new RegExp(`(?:--label=)?${seam}=?`, 'g'), '…');
+    const complaint = heard.words.replace(SEAM_IN_WORDS, '…');
     throw new Fault('refused', `docker run ${shownOptions(options)}: ${complaint}`);
   }
   const { body } = heard.translation.request;
