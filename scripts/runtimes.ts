@@ -18,6 +18,7 @@ export const LOCKS = ['package-lock.json', 'packaging/arm64/package-lock.json'] 
  * 1 MB, which is what it begins with, the supervisor stays small and uses no more CPU.
  * V8's compilers run in the program's own thread: one that runs beside it and finds its heap full waits for that thread to
  * collect, and at its end the program waits for the compiler. So one in eight calls with a record of 64 MB never ended.
+ * What the slave's environment has in OPENSSL_CONF, by which libraries are loaded, is for other programs.
  */
 export const RUNTIME_ARGUMENTS = [
   '--no-warnings',
@@ -25,6 +26,7 @@ export const RUNTIME_ARGUMENTS = [
   '--max-semi-space-size=1',
   '--no-concurrent-sparkplug',
   '--no-concurrent-recompilation',
+  '--openssl-config=/dev/null',
 ];
 
 export type Architecture = 'x64' | 'arm64';
