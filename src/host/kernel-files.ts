@@ -44,6 +44,11 @@ export function readText(path: string): string | undefined {
   });
 }
 
+/** A table of the kernel's of any length, which it gives out a page or so at a time. */
+export function readLong(path: string): string | undefined {
+  return unlessAbsent(() => readFileSync(path, 'latin1'));
+}
+
 /**
  * A count as the kernel writes it; undefined for anything else, `max` and -1 among it. 2^63 and above is one that has passed
  * below 0, which kernels have shown, and nothing that can be told to a slave.

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../fault.ts';
+import { readText } from './kernel-files.ts';
 
 /** One process for as long as it lives: `startTime` is field 22 of /proc/pid/stat, clock ticks since boot. */
 export interface ProcessIdentity {
@@ -57,6 +58,12 @@ function numberOf(field: string | undefined): number | undefined {
   if (field === undefined || !/^-?\d{1,20}$/.test(field)) return undefined;
   const number = Number(field);
   return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/** The users as whom a process acts: real, effective, saved, for files; empty if there is no such process. */
+export function usersOf(pid: number): readonly number[] {
+  const words = /^Uid:\s+(.*)$/m.exec(readText(`/proc/${pid}/status`) ?? '')?.[1];
+  return words === undefined ? [] : words.split(/\s+/).map(Number);
 }
 
 /** The process behind a pid right now; undefined if there is none or it is a zombie. */

@@ -1,13 +1,15 @@
 // Which process listens where, as /proc/<pid>/net says of its network namespace.
 
 import { readdirSync, readlinkSync } from 'node:fs';
-import { readText, whenThere } from './kernel-files.ts';
+import { readLong, whenThere } from './kernel-files.ts';
+import { addressOf } from './tcp-owners.ts';
 
 const LISTEN = '0A';
+const OF_IPV4 = /^[0-9A-F]{8}$/;
 
 /** The IPv4 address on which this very process listens on that port; undefined if it does not. */
 export function listensAt(pid: number, port: number): string | undefined {
-  return addressIn(readText(`/proc/${pid}/net/tcp`) ?? '', port, socketsOf(pid));
+  return addressIn(readLong(`/proc/${pid}/net/tcp`) ?? '', port, socketsOf(pid));
 }
 
 /** The address in a file net/tcp on which one of these sockets listens, at that port. */
@@ -17,7 +19,7 @@ export function addressIn(table: string, port: number, sockets: ReadonlySet<stri
     const fields = line.trim().split(/\s+/);
     const [address = '', hexPort = ''] = (fields[1] ?? '').split(':');
     if (fields[3] === LISTEN && Number.parseInt(hexPort, 16) === port && sockets.has(fields[9] ?? ''))
-      return addressOf(address);
+      return OF_IPV4.test(address) ? addressOf(address) : undefined;
   }
   return undefined;
 }
@@ -32,10 +34,4 @@ function socketsOf(pid: number): ReadonlySet<string> {
     if (inode !== undefined) inodes.add(inode);
   }
   return inodes;
-}
-
-/** Eight hexadecimal digits in the order of the host's memory, which is little-endian wherever Docker runs; else undefined. */
-function addressOf(hex: string): string | undefined {
-  if (!/^[0-9A-F]{8}$/.test(hex)) return undefined;
-  return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
 }

@@ -1,13 +1,17 @@
 // One connection to a slave, plain or TLS, as its settings want it. With downgrade TLS is tried first, and plain only
 // where the other side is found not to speak it: a side that does and refuses us, or that we refuse, is no reason.
 // What no further try can change, as far as we can tell, is a Fault 'refused' with the reason in words.
+// We speak the names of our executors, which are as good as passwords. The port of a slave that has died is anybody's: nothing is
+// said before the one who listens there is known to be a user who may be the slave.
 
 import { connect, type Socket } from 'node:net';
 import { hostname } from 'node:os';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { errnoOf, Fault } from '../fault.ts';
 import { unlessAborted } from '../host/pauses.ts';
+import { userOfPeer } from '../host/tcp-owners.ts';
 import type { SlaveSsl } from './slave-ssl.ts';
+import { isRootOrUs, type MayBeSlave } from './slave-users.ts';
 import { fingerprintsOf, LENIENT, placeOf, readAuthorities, readOwnCertificate } from './ssl-files.ts';
 import { formatUpid, type Upid } from './upid.ts';
 
@@ -23,13 +27,21 @@ export interface Dialled {
   readonly secure: boolean;
 }
 
-/** A connected socket. Faults: 'host' if nobody listens, 'refused' as above; the signal's reason if that is aborted. */
-export async function dial(slave: Upid, ssl: SlaveSsl | undefined, bound: AbortSignal): Promise<Dialled> {
-  if (ssl === undefined) return { socket: await dialPlain(slave, bound), secure: false };
+/**
+ * A connected socket. Faults: 'host' if nobody listens, or a user does who cannot be the slave, 'refused' as above; the
+ * signal's reason if that is aborted.
+ */
+export async function dial(
+  slave: Upid,
+  ssl: SlaveSsl | undefined,
+  bound: AbortSignal,
+  mayBeSlave: MayBeSlave = isRootOrUs,
+): Promise<Dialled> {
+  if (ssl === undefined) return { socket: await dialPlain(slave, bound, mayBeSlave), secure: false };
   // Also where the slave asks for none: it dials us, and then we need both.
   const own = await readOwnCertificate(ssl);
   const authorities = ssl.verify ? await readAuthorities(ssl) : undefined;
-  const raw = await dialPlain(slave, bound);
+  const raw = await dialPlain(slave, bound, mayBeSlave);
   try {
     const socket = await shakeHands(slave, raw, bound, {
       ...LENIENT,
@@ -38,7 +50,7 @@ export async function dial(slave: Upid, ssl: SlaveSsl | undefined, bound: AbortS
       ...(authorities === undefined ? {} : { ca: [...authorities] }),
     });
     if (socket === 'no-tls') {
-      if (ssl.downgrade) return { socket: await dialPlain(slave, bound), secure: false };
+      if (ssl.downgrade) return { socket: await dialPlain(slave, bound, mayBeSlave), secure: false };
       throw new Fault(
         'refused',
         `the slave ${formatUpid(slave)} does not speak TLS, which its ${ssl.prefix}SSL_ENABLED without SSL_SUPPORT_DOWNGRADE demands`,
@@ -52,12 +64,13 @@ export async function dial(slave: Upid, ssl: SlaveSsl | undefined, bound: AbortS
   }
 }
 
-async function dialPlain(slave: Upid, bound: AbortSignal): Promise<Socket> {
+async function dialPlain(slave: Upid, bound: AbortSignal, mayBeSlave: MayBeSlave): Promise<Socket> {
   bound.throwIfAborted();
   const socket = connect({ host: slave.ip, port: slave.port, noDelay: true });
   socket.on('error', () => {});
   try {
     await unlessAborted(once(socket, 'connect'), bound);
+    refuseImpostor(slave, socket, mayBeSlave);
     return socket;
   } catch (error) {
     socket.destroy();
@@ -65,6 +78,17 @@ async function dialPlain(slave: Upid, bound: AbortSignal): Promise<Socket> {
     if (code === undefined) throw error;
     throw new Fault('host', `cannot connect to the slave ${formatUpid(slave)}: ${code}`, error);
   }
+}
+
+/** Where it cannot be told who is there, he is taken for the slave: it may be in a container, with a network of its own. */
+function refuseImpostor(slave: Upid, { localAddress, localPort }: Socket, mayBeSlave: MayBeSlave): void {
+  if (localAddress === undefined || localPort === undefined) return;
+  const uid = userOfPeer({ address: localAddress, port: localPort }, { address: slave.ip, port: slave.port });
+  if (uid === undefined || mayBeSlave(uid)) return;
+  throw new Fault(
+    'host',
+    `user ${uid} listens at the address of the slave ${formatUpid(slave)}, and cannot be it`,
+  );
 }
 
 async function shakeHands(

@@ -3,7 +3,8 @@
 // connection are delivered in their order, and it stays open until the slave closes it, however long it is silent: what a
 // slave writes into a connection that we closed is lost and never repeated.
 // A name is as good as a password: for names that nobody registered nothing is kept and nothing happens, and the name of
-// a slave with SSL is none on a connection that is not as that slave wants it.
+// a slave with SSL is none on a connection that is not as that slave wants it. Nor is any name on a connection of a user
+// of this host who cannot be a slave (strangers.ts).
 
 import type { Server, Socket } from 'node:net';
 import { Fault, isFault } from '../fault.ts';
@@ -11,6 +12,8 @@ import { type HttpHead, HttpStream } from './http-stream.ts';
 import { isOfThisHost, openServer } from './local-server.ts';
 import { acceptSecure, HANDSHAKE_BYTE, NO_TLS_HERE, type SecureConnection } from './secure-accept.ts';
 import type { SlaveSsl } from './slave-ssl.ts';
+import { isRootOrUs, type MayBeSlave } from './slave-users.ts';
+import { STRANGERS_MAX, Strangers } from './strangers.ts';
 import { parseUpid, type Upid } from './upid.ts';
 
 export interface SlaveMessage {
@@ -25,9 +28,9 @@ export interface SlaveMessage {
 export type SlaveMessageHandler = (message: SlaveMessage) => void;
 
 const LOOPBACK = '127.0.0.1';
-/** For a TLS handshake from its first byte on. */
+/** For a TLS handshake, once it is known that it is no stranger's. */
 const ACCEPTED_HANDSHAKE_MS = 10_000;
-/** Slaves hold one connection each. More means that somebody plays: the oldest that never knew a name goes first. */
+/** Slaves hold one connection each. More means that root plays, since strangers are fewer: the oldest that never knew a name goes first. */
 export const MAX_CONNECTIONS = 1024;
 /** Anybody on the host can be refused in as many ways as there are. */
 const REFUSALS_TOLD_MAX = 32;
@@ -48,18 +51,25 @@ interface Connection {
   secure: SecureConnection | undefined;
 }
 
-interface Registration {
-  readonly handler: SlaveMessageHandler;
-  /** What its slave wants now. */
+export interface RegistrationTerms {
+  /** What its slave wants now; asked at each connection and message. Unless told: plain. */
   readonly ssl: () => SlaveSsl | undefined;
-  /** At which of our addresses its slave finds us. */
+  /** At which of our addresses its slave finds us; unless told, the loopback. */
   readonly ip: string;
+  /** Asked about users other than root and ours, who all may be. */
+  readonly mayBeSlave: MayBeSlave;
+}
+
+interface Registration extends RegistrationTerms {
+  readonly handler: SlaveMessageHandler;
 }
 
 export interface ExecutorPortOptions {
   /** Told why a connection or message was refused that may have been a slave's; each reason once. */
   readonly onRefused?: (why: string) => void;
   readonly handshakeMs?: number;
+  /** So many connections of which nothing is known yet; STRANGERS_MAX unless told. */
+  readonly strangersMax?: number;
 }
 
 interface Addressee {
@@ -78,9 +88,17 @@ export class ExecutorPort {
   readonly #others = new Map<string, Promise<Server>>();
   /** Those that have been told. */
   readonly #refusals = new Set<string>();
+  readonly #strangers: Strangers;
 
   constructor(options: ExecutorPortOptions = {}) {
     this.#options = options;
+    this.#strangers = new Strangers({
+      max: options.strangersMax ?? STRANGERS_MAX,
+      port: () => this.port,
+      mayBeSlave: (uid) =>
+        isRootOrUs(uid) || [...this.#names.values()].some(({ mayBeSlave }) => mayBeSlave(uid)),
+      onForeign: (uid) => this.#refused(`connections of user ${uid}, who cannot be a slave`),
+    });
   }
 
   get isOpen(): boolean {
@@ -93,6 +111,11 @@ export class ExecutorPort {
     if (typeof address !== 'object' || address === null)
       throw new Fault('host', 'the executor port is not open');
     return address.port;
+  }
+
+  /** Connections of which nothing is known yet: each has a file open, and can be closed without harm. */
+  get strangers(): number {
+    return this.#strangers.count;
   }
 
   /** Listens on 127.0.0.1; port 0: any free one. Fault 'conflict' if somebody else has the port or this object listens already. */
@@ -123,18 +146,14 @@ export class ExecutorPort {
   }
 
   /**
-   * Messages to `name` go to `handler` from now on; a second call replaces the first's handler. `ssl` is asked at each
-   * connection and message. To whoever begins with TLS the certificate is shown of the slave that registered last for
-   * the address `ip` that was dialled, or of the last at all where none of that address has one.
+   * Messages to `name` go to `handler` from now on; a second call replaces the first's handler. To whoever begins with TLS
+   * the certificate is shown of the slave that registered last for the address `ip` that was dialled, or of the last at all
+   * where none of that address has one.
    */
-  register(
-    name: string,
-    handler: SlaveMessageHandler,
-    ssl: () => SlaveSsl | undefined = () => undefined,
-    ip: string = LOOPBACK,
-  ): void {
+  register(name: string, handler: SlaveMessageHandler, terms: Partial<RegistrationTerms> = {}): void {
     this.#names.delete(name);
-    this.#names.set(name, { handler, ssl, ip });
+    const usual = { ssl: () => undefined, ip: LOOPBACK, mayBeSlave: () => false };
+    this.#names.set(name, { ...usual, ...terms, handler });
   }
 
   /** Messages to `name` are answered with 404 from now on, those already read included. Twice is no error. */
@@ -147,6 +166,7 @@ export class ExecutorPort {
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
+    this.#strangers.close();
     const others = await Promise.allSettled(this.#others.values());
     this.#others.clear();
     const servers = [server, ...others.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))];
@@ -162,22 +182,30 @@ export class ExecutorPort {
     }
     const connection: Connection = { known: false, secure: undefined };
     this.#connections.set(socket, connection);
+    this.#strangers.admit(socket);
     // A broken connection is followed by 'close', and means nothing: the slave opens another when it has something to say.
     socket.on('error', () => {});
     socket.on('close', () => this.#connections.delete(socket));
     socket.once('data', (first: Buffer) => {
       if (first[0] !== HANDSHAKE_BYTE) {
-        this.#read(socket, connection)(first);
+        this.#read(socket, socket, connection)(first);
         return;
       }
-      const timer = setTimeout(() => socket.destroy(), this.#options.handshakeMs ?? ACCEPTED_HANDSHAKE_MS);
       socket.pause();
       socket.unshift(first);
-      void this.#shakeHands(socket, connection).finally(() => clearTimeout(timer));
+      void this.#shakeHands(socket, connection);
     });
   }
 
   async #shakeHands(raw: Socket, connection: Connection): Promise<void> {
+    // What TLS costs is not spent on others.
+    await this.#strangers.looked(raw);
+    if (raw.destroyed) return;
+    const timer = setTimeout(() => raw.destroy(), this.#options.handshakeMs ?? ACCEPTED_HANDSHAKE_MS);
+    await this.#shakeHandsInTime(raw, connection).finally(() => clearTimeout(timer));
+  }
+
+  async #shakeHandsInTime(raw: Socket, connection: Connection): Promise<void> {
     const registrations = [...this.#names.values()].map(({ ssl, ip }) => ({ ssl: ssl(), ip }));
     const settings = registrations.flatMap(({ ssl }) => ssl ?? []);
     const there = registrations.flatMap(({ ssl, ip }) => (ip === raw.localAddress ? (ssl ?? []) : []));
@@ -191,7 +219,7 @@ export class ExecutorPort {
       const secure = await acceptSecure(raw, own, requiring);
       secure.socket.on('error', () => {});
       connection.secure = secure;
-      this.#read(secure.socket, connection);
+      this.#read(secure.socket, raw, connection);
     } catch (error) {
       if (!isFault(error, 'refused')) throw error;
       raw.destroy();
@@ -207,12 +235,12 @@ export class ExecutorPort {
   }
 
   /** Delivers what comes on `socket`; gives what takes a chunk that came before. */
-  #read(socket: Socket, connection: Connection): (chunk: Buffer) => void {
+  #read(socket: Socket, raw: Socket, connection: Connection): (chunk: Buffer) => void {
     let addressee: Addressee | undefined;
     const stream = new HttpStream({
       head: (head) => {
         addressee = this.#addressee(head, connection);
-        connection.known ||= addressee !== undefined;
+        if (addressee !== undefined && !connection.known) this.#know(raw, connection);
         return addressee === undefined ? 'discard' : 'keep';
       },
       message: (head, body) => {
@@ -231,6 +259,13 @@ export class ExecutorPort {
     socket.on('data', take);
     socket.on('close', () => stream.stop());
     return take;
+  }
+
+  /** A name was learned from somewhere: it counts for nothing with a user who cannot be a slave. */
+  #know(raw: Socket, connection: Connection): void {
+    if (this.#strangers.isForeign(raw)) throw new Fault('protocol', 'not from a slave');
+    this.#strangers.accept(raw);
+    connection.known = true;
   }
 
   #dropOldestStranger(): boolean {

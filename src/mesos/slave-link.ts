@@ -9,6 +9,7 @@ import { unlessAborted } from '../host/pauses.ts';
 import { dial } from './dial.ts';
 import { HttpStream } from './http-stream.ts';
 import type { SlaveSsl } from './slave-ssl.ts';
+import type { MayBeSlave } from './slave-users.ts';
 import { formatUpid, type Upid } from './upid.ts';
 
 /** For connecting, and for a message from the call of `post` until its answer. */
@@ -22,6 +23,8 @@ export interface SlaveLinkOptions {
   readonly answerMs?: number;
   /** undefined: plain connections. */
   readonly ssl?: SlaveSsl | undefined;
+  /** Asked at each connection, about who listens at the slave's address. */
+  readonly mayBeSlave?: MayBeSlave;
 }
 
 export class SlaveLink {
@@ -55,7 +58,7 @@ export class SlaveLink {
   }
 
   /**
-   * Opens the link; once for each object. Fault 'host' if nobody listens there, 'refused' if TLS does not come about,
+   * Opens the link; once for each object. Fault 'host' if nobody listens there, or a user who cannot be the slave, 'refused' if TLS does not come about,
    * 'timeout' after 30 s, 'conflict' if called again; the signal's reason if that is aborted. A link that could not be opened, or broke, is replaced by a new object.
    * No TCP keep-alive: the slave is on this host, whose kernel tells of its death at once.
    */
@@ -65,7 +68,7 @@ export class SlaveLink {
     this.#state = 'connecting';
     using bound = this.#bound(signal);
     try {
-      const { socket, secure } = await dial(this.slave, this.#ssl, bound.signal);
+      const { socket, secure } = await dial(this.slave, this.#ssl, bound.signal, this.#options.mayBeSlave);
       this.#link = socket;
       // Decided once: from now on this slave is spoken with in one way.
       this.#ssl = secure && this.#ssl !== undefined ? { ...this.#ssl, downgrade: false } : undefined;
@@ -139,7 +142,7 @@ export class SlaveLink {
     bound.throwIfAborted();
     if (!this.open) throw this.#gone();
     if (this.#messages === undefined || this.#messages.ended) {
-      const { socket } = await dial(this.slave, this.#ssl, bound);
+      const { socket } = await dial(this.slave, this.#ssl, bound, this.#options.mayBeSlave);
       const connection = new MessageConnection(socket, this.slave);
       this.#messages = connection;
       if (!this.open) connection.end(this.#gone());

@@ -20,7 +20,6 @@ import {
 } from '../mesos/executor-messages.ts';
 import type { ExecutorPort, SlaveMessage } from '../mesos/executor-port.ts';
 import type { Reason } from '../mesos/messages.ts';
-import type { SlaveSsl } from '../mesos/slave-ssl.ts';
 import { formatUpid, parseUpid, type Upid } from '../mesos/upid.ts';
 import type { ContainerPaths } from '../state/layout.ts';
 import {
@@ -32,7 +31,7 @@ import {
 } from '../state/records.ts';
 import { hasFact } from '../state/store.ts';
 import { isTerminal, KeptUpdates } from './kept-updates.ts';
-import type { Slaves } from './slaves.ts';
+import type { Slaves, SlaveTerms } from './slaves.ts';
 
 export interface Report {
   readonly state: TaskStateNumber;
@@ -67,8 +66,8 @@ export interface ReporterParts {
   readonly port: ExecutorPort;
   /** At which of our addresses the slave is to find us. */
   readonly ip: string;
-  /** What the slave wants of connections, now. */
-  readonly ssl: () => SlaveSsl | undefined;
+  /** What the slave wants of connections, now, and as whom it may run. */
+  readonly slaveTerms: SlaveTerms;
   /** The slave that came back last, or launched this, if it lives and can be told. */
   readonly slaveProcess: () => NotedProcess | undefined;
   readonly slaves: Slaves;
@@ -154,7 +153,7 @@ export class ExecutorReporter implements TaskReporter {
         count: this.#updates.unreadable,
       });
     this.#name = nameOf(paths.executorName, parts.log);
-    parts.port.register(this.#name, (message) => this.#heard(message), parts.ssl, parts.ip);
+    parts.port.register(this.#name, (message) => this.#heard(message), { ...parts.slaveTerms, ip: parts.ip });
   }
 
   async dial(): Promise<void> {
@@ -276,7 +275,7 @@ export class ExecutorReporter implements TaskReporter {
   }
 
   #watch(): void {
-    this.#parts.slaves.watch(this.#slave, this.#watcher, this.#parts.ssl);
+    this.#parts.slaves.watch(this.#slave, this.#watcher, this.#parts.slaveTerms);
   }
 
   #upid(): Upid {

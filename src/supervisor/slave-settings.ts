@@ -1,4 +1,4 @@
-// What a slave wants of connections. Its environment at launch says so, and is kept; a slave that was restarted since
+// What a slave wants of connections, and as whom it runs. Its environment at launch says so, and is kept; a slave that was restarted since
 // may have SSL switched on or off, and then its living process says better. Asked at each message and by whoever
 // connects, so it is looked up once a second for each slave; a slave that comes back says so (`recover`), and what was
 // known is forgotten.
@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../fault.ts';
 import { readJsonFact } from '../host/facts.ts';
-import { isNotedAlive, type NotedProcess, parseNotedCaller } from '../host/processes.ts';
+import { isNotedAlive, type NotedProcess, parseNotedCaller, usersOf } from '../host/processes.ts';
 import { parseSlaveSsl, type SlaveSsl } from '../mesos/slave-ssl.ts';
 import { containerPaths, rootPaths } from '../state/layout.ts';
 import type { RequestRecord } from '../state/records.ts';
@@ -17,11 +17,18 @@ export function sslAtLaunch({ slaveEnvironment }: RequestRecord): SlaveSsl | und
   return parseSlaveSsl(slaveEnvironment);
 }
 
+interface Known {
+  readonly ssl: SlaveSsl | undefined;
+  /** Of its processes that live. */
+  readonly uids: ReadonlySet<number>;
+  readonly sinceMs: number;
+}
+
 export class SlaveSettings {
   readonly #root: string;
   readonly #nowMs: () => number;
   /** By the slave's work directory. */
-  readonly #known = new Map<string, { readonly ssl: SlaveSsl | undefined; readonly sinceMs: number }>();
+  readonly #known = new Map<string, Known>();
 
   constructor(root: string, nowMs: () => number = () => performance.now()) {
     this.#root = root;
@@ -30,13 +37,22 @@ export class SlaveSettings {
 
   /** Of the slave that called `recover`, or `wait` for this container, last, if it lives and its environment may be read; else as at launch. */
   sslNow(request: RequestRecord): SlaveSsl | undefined {
+    return this.#now(request).ssl;
+  }
+
+  /** Whether that user is the one of such a slave, or of the one that launched this, if it lives. */
+  mayBeSlave(request: RequestRecord, uid: number): boolean {
+    return this.#now(request).uids.has(uid);
+  }
+
+  #now(request: RequestRecord): Known {
     const slave = request.workDirectory ?? request.task.containerId;
     const now = this.#nowMs();
     const known = this.#known.get(slave);
-    if (known !== undefined && now - known.sinceMs < KNOWN_MS) return known.ssl;
-    const ssl = this.#lookUp(request);
-    this.#known.set(slave, { ssl, sinceMs: now });
-    return ssl;
+    if (known !== undefined && now - known.sinceMs < KNOWN_MS) return known;
+    const found = { ssl: this.#sslOf(request), uids: this.#uidsOf(request), sinceMs: now };
+    this.#known.set(slave, found);
+    return found;
   }
 
   /** A slave has come back. */
@@ -44,7 +60,18 @@ export class SlaveSettings {
     this.#known.clear();
   }
 
-  #lookUp(request: RequestRecord): SlaveSsl | undefined {
+  #uidsOf(request: RequestRecord): ReadonlySet<number> {
+    const { slaveProcess } = request;
+    const launcher = slaveProcess !== undefined && isNotedAlive(slaveProcess) ? [slaveProcess] : [];
+    return new Set(
+      [...livingSlaves(this.#root, request), ...launcher].flatMap((slave) => {
+        const uids = usersOf(slave.pid);
+        return isNotedAlive(slave) ? uids : [];
+      }),
+    );
+  }
+
+  #sslOf(request: RequestRecord): SlaveSsl | undefined {
     for (const slave of livingSlaves(this.#root, request)) {
       const environment = environmentOf(slave.pid);
       // Read, and not another's: the pid was not given away meanwhile.

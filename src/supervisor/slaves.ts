@@ -7,6 +7,7 @@ import type { Log } from '../host/log.ts';
 import { pauseMs, rest } from '../host/pauses.ts';
 import { SlaveLink } from '../mesos/slave-link.ts';
 import type { SlaveSsl } from '../mesos/slave-ssl.ts';
+import { isRootOrUs, type MayBeSlave } from '../mesos/slave-users.ts';
 import { formatUpid, type Upid } from '../mesos/upid.ts';
 
 /** A slave whose listen queue is full is given these tries (some 3 s in all) before it counts as away. */
@@ -26,9 +27,18 @@ export interface SlaveWatcher {
   away(why?: string): void;
 }
 
-interface Watch {
-  /** What the slave wants of a connection, as this watcher knows it. */
+/** What a watcher knows of the slave, now. */
+export interface SlaveTerms {
+  /** What it wants of a connection. */
   readonly ssl: () => SlaveSsl | undefined;
+  /** Asked about users other than root and ours. */
+  readonly mayBeSlave: MayBeSlave;
+}
+
+const PLAIN: SlaveTerms = { ssl: () => undefined, mayBeSlave: () => false };
+
+interface Watch {
+  readonly terms: SlaveTerms;
   /** Tries in a row, and when the first was, in milliseconds since the process began. */
   failed: number;
   sinceMs: number;
@@ -47,6 +57,8 @@ interface Entry {
   /** Ends the pause between two tries. */
   poke: () => void;
   trouble: Trouble | undefined;
+  /** Users who have been told of as no slave's. */
+  readonly impostors: Set<number>;
 }
 
 /** Messages do not reach a slave, or did not. Times in milliseconds since the process began. */
@@ -74,13 +86,13 @@ export class Slaves {
    * Tells `watcher` whether the slave is there, now and at each change, until `forget`. Repeatable: a slave that is
    * being tried with long pauses is tried at once, and a link is made anew where the slave now wants another kind.
    */
-  watch(slave: Upid, watcher: SlaveWatcher, ssl: () => SlaveSsl | undefined = () => undefined): void {
+  watch(slave: Upid, watcher: SlaveWatcher, terms: SlaveTerms = PLAIN): void {
     const key = formatUpid(slave);
     const before = this.#entries.get(key);
     const entry = before ?? newEntry();
-    const watch = entry.watchers.get(watcher) ?? newWatch(ssl);
+    const watch = entry.watchers.get(watcher) ?? newWatch(terms);
     entry.watchers.delete(watcher);
-    entry.watchers.set(watcher, { ...watch, ssl });
+    entry.watchers.set(watcher, { ...watch, terms });
     entry.failures = 0;
     if (before === undefined) {
       this.#entries.set(key, entry);
@@ -166,15 +178,17 @@ export class Slaves {
   /** Until the link stands; who watches is told once that the slave is away. */
   async #connect(slave: Upid, key: string, entry: Entry): Promise<void> {
     const wanted = (): boolean => this.#entries.get(key) === entry && !this.#signal.aborted;
-    for (const [watcher, { ssl }] of entry.watchers) entry.watchers.set(watcher, newWatch(ssl));
+    for (const [watcher, { terms }] of entry.watchers) entry.watchers.set(watcher, newWatch(terms));
     while (wanted()) {
       const ssl = sslOf(entry);
       const stood = { sinceMs: performance.now() };
       const link = new SlaveLink(slave, {
         ssl,
+        mayBeSlave: (uid) => this.#mayBeSlave(key, entry, uid),
         onBroken: () => void this.#broken(slave, key, entry, performance.now() - stood.sinceMs),
       });
       let why: string | undefined;
+      let nobody = '';
       entry.link = link;
       entry.linkSsl = ssl;
       try {
@@ -193,8 +207,9 @@ export class Slaves {
         if (!wanted()) return;
         if (!isFault(error, 'host', 'timeout', 'refused')) throw error;
         if (isFault(error, 'refused')) why = oneLine(error);
+        nobody = oneLine(error);
       }
-      this.#failed(key, entry, why);
+      this.#failed(key, entry, why, nobody);
       const isWaitedFor = why !== undefined && [...entry.watchers.values()].some((one) => !one.toldAway);
       const ms = pauseMs(entry.failures++);
       await this.#pause(isWaitedFor ? Math.min(ms, REFUSED_PAUSE_MS_MAX) : ms, entry);
@@ -202,7 +217,7 @@ export class Slaves {
   }
 
   /** Each watcher is told once it has seen enough, however long others have watched. */
-  #failed(key: string, entry: Entry, why: string | undefined): void {
+  #failed(key: string, entry: Entry, why: string | undefined, nobody: string): void {
     const enough: SlaveWatcher[] = [];
     for (const [watcher, watch] of entry.watchers) {
       if (watch.failed++ === 0) watch.sinceMs = performance.now();
@@ -214,10 +229,19 @@ export class Slaves {
       watch.toldAway = true;
       enough.push(watcher);
     }
-    if (enough.length > 0 && why === undefined) this.#judge(key, entry, 'nobody listens there');
+    if (enough.length > 0 && why === undefined) this.#judge(key, entry, nobody);
     if (enough.length > 0 && why !== undefined)
       this.#log.error('no TLS with the slave', { slave: key, error: why });
     for (const watcher of enough) watcher.away(why);
+  }
+
+  /** Who is told of another user at the address of a slave that has died is told once. */
+  #mayBeSlave(key: string, entry: Entry, uid: number): boolean {
+    if (mayBeSlave(entry, uid)) return true;
+    if (!entry.impostors.has(uid))
+      this.#log.warning('a user who cannot be the slave listens at its address', { slave: key, user: uid });
+    entry.impostors.add(uid);
+    return false;
   }
 
   async #pause(ms: number, entry: Entry): Promise<void> {
@@ -247,17 +271,22 @@ function newEntry(): Entry {
     link: undefined,
     linkSsl: undefined,
     poke: () => {},
+    impostors: new Set(),
     trouble: undefined,
   };
 }
 
-function newWatch(ssl: () => SlaveSsl | undefined): Watch {
-  return { ssl, failed: 0, sinceMs: 0, toldAway: false };
+function newWatch(terms: SlaveTerms): Watch {
+  return { terms, failed: 0, sinceMs: 0, toldAway: false };
 }
 
 /** Of those who still watch, who came last knows best. */
 function sslOf({ watchers }: Entry): SlaveSsl | undefined {
-  return [...watchers.values()].at(-1)?.ssl();
+  return [...watchers.values()].at(-1)?.terms.ssl();
+}
+
+function mayBeSlave({ watchers }: Entry, uid: number): boolean {
+  return isRootOrUs(uid) || [...watchers.values()].some(({ terms }) => terms.mayBeSlave(uid));
 }
 
 /** A slave that was restarted may want another kind of link than the one that was made before it could say so. */
@@ -268,9 +297,14 @@ function isAsWanted(entry: Entry): boolean {
 /** How long a slave that lives may take to accept a connection on the loopback. */
 const ANSWER_MS = 2_000;
 
-/** Whether anybody listens at the slave's address. */
-export async function slaveAnswers(slave: Upid, signal: AbortSignal): Promise<boolean> {
-  const link = new SlaveLink(slave, { onBroken: () => {} });
+/** Whether anybody listens at the slave's address who may be it. */
+export async function slaveAnswers(
+  slave: Upid,
+  signal: AbortSignal,
+  terms: Pick<SlaveTerms, 'mayBeSlave'> = PLAIN,
+): Promise<boolean> {
+  const mayBeSlave = (uid: number): boolean => isRootOrUs(uid) || terms.mayBeSlave(uid);
+  const link = new SlaveLink(slave, { onBroken: () => {}, mayBeSlave });
   try {
     await link.connect(AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
     return true;

@@ -15,6 +15,7 @@ import { lowerOomScore } from '../host/oom-score.ts';
 import { OpenFiles } from '../host/open-files.ts';
 import { persist, rest } from '../host/pauses.ts';
 import { ExecutorPort } from '../mesos/executor-port.ts';
+import { STRANGERS_MAX } from '../mesos/strangers.ts';
 import { parseUpid } from '../mesos/upid.ts';
 import { type ContainerPaths, containerPaths, rootPaths } from '../state/layout.ts';
 import { oddEntries } from '../state/odd-entries.ts';
@@ -78,6 +79,8 @@ const CHECKS_AT_ONCE = 4;
 const FILES_OF_START = 16;
 /** Kept free of new tasks: for those that run, which end, are stopped and asked about, and for calls and slaves to be heard. */
 const FILES_KEPT_FREE = 64;
+/** Of all files; anybody on the host can have them opened, so they count as free where a task needs them. */
+const STRANGERS_SHARE = 1 / 4;
 /** With so few for so long, since somebody has lowered the limit, we go: the next supervisor begins with its own. */
 const FILES_TOO_FEW = 16;
 const FILES_TOO_FEW_MS = 10_000;
@@ -200,9 +203,6 @@ class Supervisor {
   /** Ended, and not to be kept once that has been delivered; until when to look. */
   readonly #undelivered = new Map<MesosContainerId, number>();
   readonly #leaving = new AbortController();
-  readonly #port = new ExecutorPort({
-    onRefused: (why) => this.#log.warning('refused at the executor port', { error: why }),
-  });
   readonly #slaves: Slaves;
   readonly #settings: SlaveSettings;
   readonly #hosts: DockerHosts;
@@ -210,6 +210,10 @@ class Supervisor {
   readonly #memoryWatch = new MemoryWatch();
   readonly #files = new OpenFiles();
   readonly #filesAtFirst = this.#files.limit;
+  readonly #port = new ExecutorPort({
+    onRefused: (why) => this.#log.warning('refused at the executor port', { error: why }),
+    strangersMax: Math.min(STRANGERS_MAX, Math.ceil(this.#filesAtFirst * STRANGERS_SHARE)),
+  });
   #listening: Promise<void> | undefined;
   #busySince = Date.now();
 
@@ -330,13 +334,18 @@ class Supervisor {
 
   /** One that was too low from the beginning is so for the next supervisor, too. */
   #isLimitLowered(): boolean {
-    return this.#files.limit < this.#filesAtFirst && this.#files.left < FILES_TOO_FEW;
+    return this.#files.limit < this.#filesAtFirst && this.#filesLeft() < FILES_TOO_FEW;
+  }
+
+  /** What anybody on the host can have us open does not count: it gives way. */
+  #filesLeft(): number {
+    return this.#files.left + this.#port.strangers;
   }
 
   /** Before there are too few for the tasks that run. */
   #refuseWithoutFiles(): void {
     const starting = [...this.#keepers.values()].filter((keeper) => keeper.isStarting).length;
-    if (this.#files.left - FILES_OF_START * (starting + this.#accepting.size) < FILES_KEPT_FREE)
+    if (this.#filesLeft() - FILES_OF_START * (starting + this.#accepting.size) < FILES_KEPT_FREE)
       throw new Fault(
         'host',
         `the limit on open files is too low for another task beside ${this.#keepers.size} (ulimit -n, LimitNOFILE)`,
@@ -425,7 +434,10 @@ class Supervisor {
     if (reporting) await this.#listen(request.config.executor.port);
     const slave = parseUpid(request.task.slavePid ?? '');
     const ip = reporting ? await findableAt(this.#port, slave, sslAtLaunch(request), log) : LOOPBACK;
-    const ssl = () => this.#settings.sslNow(request);
+    const slaveTerms = {
+      ssl: () => this.#settings.sslNow(request),
+      mayBeSlave: (uid: number) => this.#settings.mayBeSlave(request, uid),
+    };
     const slaveProcess = () => livingSlaves(root, request)[0];
     const host = this.#hosts.for(request.config, request.slaveEnvironment);
     const hooks = new Hooks({ request, paths, log });
@@ -437,14 +449,16 @@ class Supervisor {
       reporter: reporting
         ? (tell) =>
             new ExecutorReporter({
-              ...{ paths, request, port: this.#port, ip, ssl, slaveProcess, slaves: this.#slaves, log, tell },
+              ...{ paths, request, port: this.#port, ip, slaveTerms, slaveProcess },
+              ...{ slaves: this.#slaves, log, tell },
             })
         : undefined,
       docker: (tell, onProgress) =>
         new DockerWork({ root, paths, request, host, hooks, memoryWatch, log, tell, onProgress }),
       hooks,
       checkTurns: this.#checkTurns,
-      slaveLives: async () => slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal)),
+      slaveLives: async () =>
+        slave !== undefined && (await slaveAnswers(slave, this.#leaving.signal, slaveTerms)),
       onDone: () => {
         this.#keepers.delete(id);
         this.#busySince = Date.now();

@@ -17,6 +17,7 @@ import {
   makeAuthority,
   sslEnvironment,
 } from '../../support/certificates.ts';
+import { asNobody } from '../../support/nobody.ts';
 import { type TempDirectory, tempDirectory } from '../../support/temp.ts';
 
 const NEVER = new AbortController().signal;
@@ -187,5 +188,24 @@ describe('dialling a slave', () => {
     for (const socket of sockets.splice(0)) socket.destroy();
     await broken;
     await assert.rejects(link.post('M', Buffer.alloc(0), from), Fault);
+  });
+
+  it('says nothing to a user who cannot be the slave, and speaks with one who may be', async () => {
+    const free = await serve(createServer());
+    await new Promise((resolve) => servers.pop()?.close(resolve));
+    await using listener = await asNobody({ do: 'listen', host: '127.0.0.1', port: free.port });
+    await listener.said(/^listening$/m);
+    const ssl = parseSlaveSsl({ ...sslEnvironment(own, authority), SSL_SUPPORT_DOWNGRADE: '1' });
+    for (const settings of [undefined, ssl])
+      await assert.rejects(dial(free, settings, NEVER), (error) => {
+        assert.ok(isFault(error, 'host'));
+        assert.match(error.message, /^user 65534 listens at the address of the slave .*, and cannot be it$/);
+        return true;
+      });
+    assert.match(listener.heard().replace(/^(?:ready|listening|accepted \d+)\n/gm, ''), /^$/);
+    const { socket } = await dial(free, undefined, NEVER, (uid) => uid === 65_534);
+    sockets.push(socket);
+    socket.write('hello');
+    await listener.said(/hello/);
   });
 });

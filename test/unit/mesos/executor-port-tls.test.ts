@@ -57,12 +57,10 @@ describe('ExecutorPort with TLS', () => {
     trusted = authority,
   ): SlaveSsl => parseSlaveSsl({ ...sslEnvironment(certificate, trusted), ...more }) ?? assert.fail();
   const register = (name: string, settings: SlaveSsl | undefined, ip?: string) =>
-    port.register(
-      name,
-      ({ message }) => heard.push(`${name} ${message}`),
-      () => settings,
-      ip,
-    );
+    port.register(name, ({ message }) => heard.push(`${name} ${message}`), {
+      ssl: () => settings,
+      ...(ip === undefined ? {} : { ip }),
+    });
   async function plain(ip = '127.0.0.1'): Promise<Socket> {
     const socket = connect(port.port, ip);
     sockets.push(socket);
@@ -148,11 +146,7 @@ describe('ExecutorPort with TLS', () => {
 
   it('asks what the slave wants at each message: it may have switched SSL on since', async () => {
     const wants: { ssl: SlaveSsl | undefined } = { ssl: undefined };
-    port.register(
-      NAME,
-      () => {},
-      () => wants.ssl,
-    );
+    port.register(NAME, () => {}, { ssl: () => wants.ssl });
     const socket = await plain();
     assert.equal(await status(socket), '202');
     wants.ssl = ssl();

@@ -4,6 +4,9 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Fault } from '../../../src/fault.ts';
 import { ExecutorPort, MAX_CONNECTIONS, type SlaveMessage } from '../../../src/mesos/executor-port.ts';
+import { STRANGERS_MAX } from '../../../src/mesos/strangers.ts';
+import { asNobody } from '../../support/nobody.ts';
+import { until as lookedUp } from '../../support/until.ts';
 import { FILES, SAID, type Said } from './recordings.ts';
 
 const NAME = 'deimos-4b1c9e7f22aa';
@@ -221,7 +224,11 @@ describe('ExecutorPort', () => {
     assert.deepEqual(await answers(slave, 1), ['202']);
     const strangers: Socket[] = [];
     try {
-      for (let i = 0; i < MAX_CONNECTIONS - 1; i += 1) strangers.push(await open());
+      for (let i = 0; i < MAX_CONNECTIONS - 1; i += 1) {
+        strangers.push(await open());
+        if (port.strangers > STRANGERS_MAX / 2)
+          await lookedUp('our own are known', () => port.strangers === 0);
+      }
       const [oldest] = strangers;
       assert.ok(oldest);
       oldest.resume();
@@ -237,6 +244,46 @@ describe('ExecutorPort', () => {
     } finally {
       for (const socket of [slave, ...strangers]) socket.destroy();
     }
+  });
+
+  it('has no name for another user of the host, and is soon rid of him, however he comes', async () => {
+    const refused: string[] = [];
+    await port.close();
+    port = new ExecutorPort({ onRefused: (why) => refused.push(why) });
+    await port.listen(0);
+    port.register(NAME, (message) => void got.push(message));
+    const kill = post(NAME, 'KillTaskMessage');
+    for (const host of ['127.0.0.1', '::ffff:127.0.0.1']) {
+      await using knowing = await asNobody({ do: 'connect', host, port: port.port, say: kill });
+      await knowing.said(/closed 1$/m);
+      await using silent = await asNobody({ do: 'connect', host, port: port.port, say: 'POST /', count: 20 });
+      await silent.said(/closed 20$/m);
+    }
+    assert.deepEqual([got, port.strangers], [[], 0]);
+    assert.deepEqual(refused, ['connections of user 65534, who cannot be a slave']);
+    port.register(NAME, (message) => void got.push(message), { mayBeSlave: (uid) => uid === 65_534 });
+    await using slave = await asNobody({ do: 'connect', host: '127.0.0.1', port: port.port, say: kill });
+    await slave.said(/202/);
+    assert.equal(got.length, 1);
+  });
+
+  it('keeps a silent connection that may be a slave’s among five thousand of another user', async () => {
+    const silent = await open();
+    await lookedUp('it is looked up', () => port.strangers === 0);
+    await using flood = await asNobody({ do: 'flood', host: '127.0.0.1', port: port.port, count: 5_000 });
+    const counts: number[] = [];
+    while (!/^closed 5000$/m.test(flood.heard())) {
+      counts.push(port.strangers);
+      const newcomer = await open();
+      newcomer.write(post(NAME, 'KillTaskMessage'));
+      assert.deepEqual(await answers(newcomer, 1), ['202']);
+      newcomer.destroy();
+    }
+    assert.ok(Math.max(...counts) <= STRANGERS_MAX, String(Math.max(...counts)));
+    assert.ok(got.length > 0);
+    silent.write(post(NAME, 'ShutdownExecutorMessage'));
+    assert.deepEqual(await answers(silent, 1), ['202']);
+    silent.destroy();
   });
 
   it('says that a port is taken', async () => {

@@ -70,7 +70,11 @@ interface ReporterParts {
 /** Without TLS, and of a slave whose process cannot be told. */
 function newReporter({ slaves, task = taskRequest(), ...parts }: ReporterParts): ExecutorReporter {
   return new ExecutorReporter({
-    ...{ ip: '127.0.0.1', ssl: () => undefined, slaveProcess: () => undefined },
+    ...{
+      ip: '127.0.0.1',
+      slaveTerms: { ssl: () => undefined, mayBeSlave: () => false },
+      slaveProcess: () => undefined,
+    },
     ...{ log: SILENT, tell: () => {}, ...parts },
     slaves: slaves as Slaves,
     // Nothing else of it is looked at.

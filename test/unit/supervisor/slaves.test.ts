@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../../src/host/log.ts';
 import { parseSlaveSsl, type SlaveSsl } from '../../../src/mesos/slave-ssl.ts';
 import type { Upid } from '../../../src/mesos/upid.ts';
-import { Slaves, slaveAnswers } from '../../../src/supervisor/slaves.ts';
+import { Slaves, type SlaveTerms, slaveAnswers } from '../../../src/supervisor/slaves.ts';
 import { makeAuthority, sslEnvironment } from '../../support/certificates.ts';
 import { tempDirectory } from '../../support/temp.ts';
 import { until } from '../../support/until.ts';
@@ -53,6 +53,8 @@ class Listener {
 }
 
 const BROKEN = parseSlaveSsl({ SSL_ENABLED: '1', SSL_CERT_FILE: '/nowhere', SSL_KEY_FILE: '/nowhere' });
+
+const terms = (ssl: () => SlaveSsl | undefined): SlaveTerms => ({ ssl, mayBeSlave: () => false });
 
 function watcher(): { told: string[]; there: () => void; away: (why?: string) => void } {
   const told: string[] = [];
@@ -187,10 +189,10 @@ test('who joins others that have long given up a slave is told for himself, with
   const ssl = () => BROKEN;
   const expected = ['away: cannot read SSL_CERT_FILE of the slave, /nowhere: ENOENT'];
   const first = watcher();
-  slaves.watch(slave, first, ssl);
+  slaves.watch(slave, first, terms(ssl));
   await until('the first is told', () => first.told.length > 0);
   const second = watcher();
-  slaves.watch(slave, second, ssl);
+  slaves.watch(slave, second, terms(ssl));
   await until('the second is told', () => second.told.length > 0);
   assert.deepEqual([first.told, second.told], [expected, expected]);
   assert.equal(lines.length, 2);
@@ -208,7 +210,11 @@ test('a slave whose certificates are being renewed is not away before they have 
   const slaves = new Slaves(leaving.signal, SILENT);
   const one = watcher();
   let broken = 5;
-  slaves.watch(slave, one, () => (broken-- > 0 ? BROKEN : undefined));
+  slaves.watch(
+    slave,
+    one,
+    terms(() => (broken-- > 0 ? BROKEN : undefined)),
+  );
   await until('it is told', () => one.told.length > 0);
   assert.deepEqual(one.told, ['there']);
   leaving.abort();
@@ -226,13 +232,13 @@ test('a link that was made in another way than the slave wants now is replaced, 
   const [first, second] = [watcher(), watcher()];
   const wants: { ssl: SlaveSsl | undefined } = { ssl: undefined };
   const ssl = () => wants.ssl;
-  slaves.watch(slave, first, ssl);
-  slaves.watch(slave, second, ssl);
+  slaves.watch(slave, first, terms(ssl));
+  slaves.watch(slave, second, terms(ssl));
   await until('both are told', () => first.told.length === 1 && second.told.length === 1);
   // As a Reconnect does to one of them.
   slaves.forget(slave, first);
   wants.ssl = parseSlaveSsl(sslEnvironment(authority));
-  slaves.watch(slave, first, ssl);
+  slaves.watch(slave, first, terms(ssl));
   await until('TLS is tried', () => listener.hellos === 1);
   assert.equal(listener.sockets.size, 1);
   assert.equal(slaves.isThere(slave), false);
@@ -241,7 +247,7 @@ test('a link that was made in another way than the slave wants now is replaced, 
 
   // The slave says what it wants while it is being dialled.
   wants.ssl = undefined;
-  slaves.watch(slave, first, ssl);
+  slaves.watch(slave, first, terms(ssl));
   wants.ssl = parseSlaveSsl(sslEnvironment(authority));
   await until('TLS is tried', () => listener.hellos === 2);
   assert.equal(slaves.isThere(slave), false);
@@ -258,7 +264,11 @@ test('what the slave wants is asked of those who still watch', async () => {
   const [stays, goes] = [watcher(), watcher()];
   let gone = false;
   slaves.watch(slave, stays);
-  slaves.watch(slave, goes, () => (gone ? BROKEN : undefined));
+  slaves.watch(
+    slave,
+    goes,
+    terms(() => (gone ? BROKEN : undefined)),
+  );
   await until('the link stands', () => goes.told.length === 1);
   gone = true;
   slaves.forget(slave, goes);
