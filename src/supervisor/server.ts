@@ -84,7 +84,13 @@ function listen(server: Server, path: string): Promise<void> {
     server.once('error', (error) =>
       reject(new Fault('host', `cannot bind the supervisor's socket: ${error.message}`, error)),
     );
-    server.listen({ path, backlog: 511 }, () => resolve());
+    // It is bound within the call, and is nobody else's from its first moment.
+    const before = process.umask(0o177);
+    try {
+      server.listen({ path, backlog: 511 }, () => resolve());
+    } finally {
+      process.umask(before);
+    }
   });
 }
 
